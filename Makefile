@@ -1,0 +1,52 @@
+# Every target sets itself up: nothing is needed but a `python3` >= 3.11 and PyPI.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check bench docs constraints clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("chipweave needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
+	touch $@
+
+demo: $(VENV)/.run ## Build, verify and draw a dataset from a small synthetic Earth
+	$(BIN)/chipweave demo
+
+test: $(VENV)/.test ## Run the tests
+	$(BIN)/python -m pytest -q
+
+test-slow: $(VENV)/.test ## Kills, resumes, fuzzing: the long proofs
+	$(BIN)/python -m pytest -q -m slow
+
+check: $(VENV)/.dev ## Lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.test ## Measure against stated limits; writes benchmarks/latest.json
+	$(BIN)/python -m benchmarks
+
+docs: $(VENV)/.run ## Write the reference of recipe keys from their models
+	$(BIN)/python -m docs.reference
+
+constraints: ## Resolve constraints.txt again
+	$(PYTHON) -m venv .venv-uv && .venv-uv/bin/python -m pip install --quiet uv
+	.venv-uv/bin/uv pip compile pyproject.toml --extra test --extra dev --universal --python-version 3.11 \
+	  --no-emit-index-url --no-header --no-annotate -o constraints.txt
+
+clean: ## Remove what the targets made
+	rm -rf .venv .venv-* chipweave-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

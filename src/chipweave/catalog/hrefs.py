@@ -1,0 +1,205 @@
+"""Where an item's files lie: hrefs resolved, the local-file rule held, secrets kept out of messages."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+
+from chipweave.errors import PermanentSourceError
+
+ENV_ROOTS = "CHIPWEAVE_LOCAL_ROOTS"
+"""Folders below which a remote catalog may name local files, joined by `os.pathsep`."""
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?=//)|(file|data|mailto|urn|javascript):", re.IGNORECASE)
+_REMOTE = frozenset({"http", "https", "s3"})
+_DIRTY = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_VSI = re.compile(r"/+vsi", re.IGNORECASE)
+
+
+class UnusableHrefError(ValueError):
+    """An href of a kind that is not read; the band counts as missing."""
+
+
+def scheme_of(text: str) -> str:
+    """Scheme of a URL in lower case, empty for a path."""
+    match = _SCHEME.match(text)
+    return (match.group(1) or match.group(2)).lower() if match else ""
+
+
+def is_http(text: str) -> bool:
+    """Whether this is an http or https URL."""
+    return scheme_of(text) in {"http", "https"}
+
+
+def redact(url: str) -> str:
+    """The URL as it may be shown: without user, password, query and fragment. A path stays as it is."""
+    if not scheme_of(url):
+        return url
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # such as a broken IPv6 host
+        return f"{scheme_of(url)}://(unreadable)"
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def is_clean(text: str) -> bool:
+    """Whether a text from a catalog may be stored and shown: no control, bidi or half characters."""
+    return not _DIRTY.search(text)
+
+
+def shown(text: object, limit: int = 80) -> str:
+    """A text from a catalog for a message: control characters replaced, at most `limit` characters."""
+    clean = _DIRTY.sub("?", str(text))
+    return clean if len(clean) <= limit else f"{clean[: limit - 3]}..."
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRule:
+    """Folders below which items may name local files, as real paths.
+
+    Parameters
+    ----------
+    roots
+        Existing folders, symlinks resolved.
+    remote
+        Whether the catalog is reached over http(s).
+    """
+
+    roots: tuple[str, ...]
+    remote: bool
+
+    @classmethod
+    def of(cls, own: Path | None, roots: Iterable[Path]) -> LocalRule:
+        """Rule for a catalog: its `own` folder where it is a path, else None, and the allowed `roots`.
+
+        A folder that does not exist allows nothing.
+        """
+        folders = [*([own] if own is not None else []), *roots]
+        real = [os.path.realpath(f) for f in folders if f.is_dir()]
+        return cls(tuple(dict.fromkeys(real)), own is None)
+
+    def admit(self, path: str, item: str) -> str:
+        """Real path of a local file that `item` names.
+
+        Raises
+        ------
+        PermanentSourceError
+            The file lies outside every allowed folder, or is one of GDAL's virtual paths.
+        """
+        real = os.path.realpath(path)
+        inside = any(real.startswith(root.rstrip(os.sep) + os.sep) for root in self.roots)
+        if inside and not _VSI.match(real):
+            return real
+        what = f"item {shown(item)!r} names the local file {shown(path, 200)}"
+        if self.remote:
+            raise PermanentSourceError(
+                f"{what}; a remote catalog may name local files only below local_roots",
+                hint=f"set local_roots in the recipe or {ENV_ROOTS} if you trust this catalog",
+                href=shown(path, 200),
+            )
+        raise PermanentSourceError(
+            f"{what}, outside the catalog's own folder",
+            hint="move the catalog, or list the folder in local_roots",
+            href=shown(path, 200),
+        )
+
+
+def env_roots() -> tuple[Path, ...]:
+    """Folders named by the environment; empty entries name nothing (never the current folder)."""
+    return tuple(Path(p) for p in os.environ.get(ENV_ROOTS, "").split(os.pathsep) if p.strip())
+
+
+def resolve(href: str, *, origin: str, self_link: str, rule: LocalRule, item: str) -> str:
+    """Where a file of an item lies.
+
+    Parameters
+    ----------
+    href
+        As the asset states it.
+    origin
+        URL or absolute path of the document that held the item.
+    self_link
+        The item's own `self` link, or empty.
+    rule
+        Which local files are allowed.
+    item
+        Id, for messages.
+
+    Returns
+    -------
+    str
+        An http, https or s3 URL, or a real absolute path.
+
+    Raises
+    ------
+    PermanentSourceError
+        A local file outside the allowed folders, or a path of GDAL's virtual file systems.
+    UnusableHrefError
+        A scheme that is not read.
+    """
+    scheme = scheme_of(href)
+    if scheme in _REMOTE:
+        return href
+    if scheme == "file":
+        return rule.admit(_file_path(href, item), item)
+    if scheme:
+        raise UnusableHrefError(f"scheme {scheme} is not read")
+    if _VSI.match(href):
+        raise PermanentSourceError(
+            f"item {shown(item)!r} names {shown(href, 200)}: GDAL's virtual paths are refused",
+            href=shown(href, 200),
+        )
+    if href.startswith("/"):
+        return rule.admit(href, item)
+    return _relative(href, origin=origin, self_link=self_link, rule=rule, item=item)
+
+
+def _file_path(href: str, item: str) -> str:
+    parts = urlsplit(href)
+    if parts.netloc not in {"", "localhost"}:
+        raise PermanentSourceError(f"item {shown(item)!r} names a file of another host: {shown(href, 200)}")
+    path = unquote(parts.path)
+    if not path.startswith("/") or not is_clean(path):
+        raise PermanentSourceError(f"item {shown(item)!r} names no absolute path: {shown(href, 200)}")
+    return path
+
+
+def _relative(href: str, *, origin: str, self_link: str, rule: LocalRule, item: str) -> str:
+    own = _own_location(self_link, origin)
+    if is_http(origin):
+        base = own or origin
+        return urljoin(base, href) if is_http(base) else rule.admit(beside(base, href), item)
+    # A file is where the catalog lies, whatever self link it was published with; that link comes second.
+    bases = [origin, *([own] if own and not is_http(own) else [])]
+    paths = [beside(b, h) for b in bases for h in dict.fromkeys((href, unquote(href)))]
+    there = next((p for p in paths if is_clean(p) and Path(p).exists()), None)
+    if there is None and is_http(own):
+        return urljoin(own, href)
+    return rule.admit(there or paths[0], item)
+
+
+def beside(document: str, name: str) -> str:
+    """Path of a file that is named relative to a document."""
+    return str(Path(document).parent / name)
+
+
+def _own_location(self_link: str, origin: str) -> str:
+    """URL or absolute path of a self link, or empty where it says nothing that is read."""
+    scheme = scheme_of(self_link)
+    if not self_link or _VSI.match(self_link):
+        return ""
+    if scheme in {"http", "https", "s3"}:
+        return self_link if scheme != "s3" else ""
+    if scheme == "file":
+        return unquote(urlsplit(self_link).path)
+    if scheme:
+        return ""
+    if self_link.startswith("/"):
+        return self_link
+    if is_http(origin):
+        return urljoin(origin, self_link)
+    return os.path.normpath(beside(origin, self_link))

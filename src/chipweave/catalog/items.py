@@ -1,0 +1,175 @@
+"""A raw STAC item as a `Scene` of one layer."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from chipweave.catalog.bands import Hit, find_bands
+from chipweave.catalog.editions import edition_of
+from chipweave.catalog.footprint import crs_of, footprint
+from chipweave.catalog.hrefs import LocalRule, UnusableHrefError, is_clean, resolve, shown
+from chipweave.catalog.notes import Notes
+from chipweave.catalog.offset import band_facts, baseline_of, sentinel2
+from chipweave.catalog.providers import Offering
+from chipweave.catalog.request import LayerRequest
+from chipweave.catalog.sources.base import Found
+from chipweave.catalog.stac import Item, assets, item_id, moment, number, properties, self_link, span
+from chipweave.model import Asset, Collection, Scene
+
+MAX_HREF: Final = 8192
+_STAMP = re.compile(r"_(\d{8}T\d{6})(?:Z|\.SAFE)?$")
+_SEQUENCE = re.compile(r"_(\d{1,2})_L2A$")
+
+
+class RefusedItemError(ValueError):
+    """An item that is left out with a warning; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What turns items of one catalog into scenes of one layer.
+
+    Parameters
+    ----------
+    request
+        The layer.
+    collection
+        Its collection.
+    offering
+        How the catalog's provider has it.
+    rule
+        Which local files items may name.
+    notes
+        Where guesses and gaps are noted.
+    """
+
+    request: LayerRequest
+    collection: Collection
+    offering: Offering
+    rule: LocalRule
+    notes: Notes
+
+    def scene(self, found: Found) -> Scene:
+        """Read one item.
+
+        Raises
+        ------
+        RefusedItemError
+            It cannot be used: no place, no time, or an href that may not be stored.
+        PermanentSourceError
+            It names a local file outside the allowed folders.
+        """
+        item = found.item
+        hits = find_bands(item, self.request.bands, self.collection, self.offering.keys)
+        held = {band: self._asset(found, band, hit) for band, hit in hits.items()}
+        usable = {band: asset for band, asset in held.items() if asset is not None}
+        first = assets(item)[next(iter(hits.values())).key] if hits else _any_data(item)
+        crs = crs_of(item, first, mgrs=self.collection.offset_rule == "sentinel-2")
+        outline = footprint(item, first, crs)
+        if outline is None:
+            raise RefusedItemError("states no place on Earth")
+        time, edition = self._time(item)
+        cloud = number(properties(item).get("eo:cloud_cover"))
+        return Scene(
+            layer=self.request.layer,
+            id=item_id(item),
+            collection=self.collection.name,
+            time=time,
+            geometry=outline,
+            crs=crs,
+            cloud=float("nan") if cloud is None else cloud,
+            platform=_text(properties(item).get("platform")),
+            processed=processed(item),
+            edition=edition,
+            assets={band: usable[band] for band in self.request.bands if band in usable},
+            missing=tuple(band for band in self.request.bands if band not in usable),
+        )
+
+    def _time(self, item: Item) -> tuple[datetime, str]:
+        if self.request.kind == "label":
+            year = edition_of(item, self.collection)
+            if year is None:
+                raise RefusedItemError("states neither an edition nor a time")
+            return datetime(year, 1, 1, tzinfo=UTC), str(year)
+        at = span(item)
+        if at is None:
+            raise RefusedItemError("states no time")
+        return at[0], ""
+
+    def _asset(self, found: Found, band: str, hit: Hit) -> Asset | None:
+        """The asset as it is read, None where its href is of a kind that is not."""
+        item, raw = found.item, assets(found.item)[hit.key]
+        href = raw["href"]
+        if len(href) > MAX_HREF or not is_clean(href):
+            raise RefusedItemError(f"has an unusable href in asset {shown(hit.key)!r}")
+        ident, layer = item_id(item), self.request.layer
+        try:
+            there = resolve(href, origin=found.origin, self_link=self_link(item), rule=self.rule, item=ident)
+        except UnusableHrefError as error:
+            self.notes.of(f"{layer}: no usable {band}, {error}", ident)
+            return None
+        gain, add = 1.0, 0.0
+        mask = self.collection.mask.band if self.collection.mask else ""
+        if self.collection.offset_rule == "sentinel-2" and band != mask:
+            found_rule = sentinel2(item, raw, hit.index, self.offering.offset)
+            gain, add = found_rule.gain, found_rule.add
+            if found_rule.note:
+                self.notes.of(f"{layer}: {found_rule.note}", ident)
+        return Asset(there, hit.index, gain, add, stated_nodata(raw, hit.index))
+
+
+def stated_nodata(asset: Mapping[str, Any], index: int) -> float | None:
+    """Value of no data that an item states for band `index` (from 1) of an asset, NaN included; else None."""
+    for facts, _ in band_facts(asset, index):
+        for key in ("nodata", "file:nodata"):
+            value = facts.get(key)
+            value = value[0] if isinstance(value, list) and value else value
+            if (isinstance(value, str) and value.strip().lower() == "nan") or (
+                isinstance(value, float) and math.isnan(value)
+            ):
+                return float("nan")
+            if (found := number(value)) is not None:
+                return found
+    return None
+
+
+def processed(item: Item) -> str:
+    """When and how an item was processed, as text that sorts: baseline, time, sequence; or empty."""
+    p = properties(item)
+    baseline = baseline_of(item)
+    times = (
+        p.get("s2:generation_time"),
+        p.get("processing:datetime"),
+        _stamp(item),
+        p.get("created"),
+        p.get("updated"),
+    )
+    when = next((m for t in times if (m := moment(t))), None)
+    sequence = _SEQUENCE.search(item_id(item))
+    if baseline is None and when is None:
+        return ""
+    parts = [f"{baseline or 0.0:05.2f}", f"{when:%Y-%m-%dT%H:%M:%S.%fZ}" if when else ""]
+    return " ".join([*parts, f"{int(sequence.group(1)):02d}" if sequence else "00"])
+
+
+def _stamp(item: Item) -> str | None:
+    """Time at the end of a product's name: when it was made."""
+    for text in (properties(item).get("s2:product_uri"), item_id(item)):
+        match = _STAMP.search(text) if isinstance(text, str) else None
+        if match:
+            return match.group(1)
+    return None
+
+
+def _any_data(item: Item) -> Mapping[str, Any]:
+    """An asset that tells where the item lies, for an item that lacks every band that is asked for."""
+    return next((a for a in assets(item).values() if "proj:transform" in a or "proj:bbox" in a), {})
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) and len(value) <= 256 and is_clean(value) else ""

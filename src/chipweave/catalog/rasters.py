@@ -1,0 +1,70 @@
+"""Label layers from files: each raster as a `Scene`."""
+
+from __future__ import annotations
+
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import rasterio
+import rasterio.errors
+
+from chipweave.catalog.footprint import crs_text, projected
+from chipweave.catalog.hrefs import is_clean, shown
+from chipweave.catalog.request import FILE_BAND, LayerRequest
+from chipweave.catalog.stac import MAX_ID
+from chipweave.errors import RecipeError
+from chipweave.model import Asset, Scene
+from chipweave.recipe.interval import interval
+
+DATELESS: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Time of a label file without a date."""
+
+_ENDINGS = frozenset({".tif", ".tiff", ".jp2"})
+
+
+def file_scenes(request: LayerRequest) -> list[Scene]:
+    """Scenes of a label layer that names a raster, or a folder of rasters.
+
+    Raises
+    ------
+    RecipeError
+        Missing, not a raster, or without a place on Earth.
+    """
+    path = request.file
+    if path is None or not path.exists():
+        raise RecipeError(f"labels.{request.layer}.file: {path}: no such file")
+    paths = sorted(p for p in path.iterdir() if p.suffix.lower() in _ENDINGS) if path.is_dir() else [path]
+    if not paths:
+        raise RecipeError(f"labels.{request.layer}.file: {path}: a folder without rasters")
+    return [_scene(request, p.resolve(), p.stem) for p in paths]
+
+
+def _scene(request: LayerRequest, path: Path, name: str) -> Scene:
+    where = f"labels.{request.layer}.file: {path}"
+    if not is_clean(str(path)):
+        raise RecipeError(f"labels.{request.layer}.file: {shown(path, 200)}: control characters in the name")
+    try:
+        with warnings.catch_warnings():
+            # Said below, as an error: a raster without a transform has no place.
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(path) as source:
+                crs = crs_text(source.crs.to_wkt()) if source.crs else ""
+                affine, width, height = source.transform, source.width, source.height
+    except rasterio.errors.RasterioError as error:
+        raise RecipeError(f"{where}: cannot be read as a raster: {str(error).splitlines()[0]}") from None
+    corners = [affine * at for at in ((0, 0), (width, 0), (width, height), (0, height))]
+    outline = projected(crs, corners) if crs and not affine.is_identity else None
+    if outline is None:
+        raise RecipeError(f"{where}: has no CRS, or none that lies on Earth")
+    return Scene(
+        layer=request.layer,
+        id=name[:MAX_ID],
+        collection=request.layer,
+        time=interval(request.date)[0] if request.date else DATELESS,
+        geometry=outline,
+        crs=crs,
+        edition=request.date,
+        assets={FILE_BAND: Asset(str(path), nodata=request.nodata)},
+    )

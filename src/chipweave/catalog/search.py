@@ -1,0 +1,197 @@
+"""Freeze the scenes of a build: every layer's catalog searched cell by cell, sieved, sorted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import shapely
+
+from chipweave.catalog.collections import offering_at
+from chipweave.catalog.editions import chosen_edition
+from chipweave.catalog.footprint import boxes
+from chipweave.catalog.hrefs import LocalRule, shown
+from chipweave.catalog.items import Reader, RefusedItemError, processed
+from chipweave.catalog.notes import Notes
+from chipweave.catalog.providers import Offering, load_provider
+from chipweave.catalog.rasters import file_scenes
+from chipweave.catalog.request import LayerRequest
+from chipweave.catalog.sources import Box, Found, Source, open_source
+from chipweave.catalog.sources.api import rfc3339
+from chipweave.catalog.sources.base import overlaps
+from chipweave.catalog.stac import collection_of, item_id
+from chipweave.catalog.where import refusal
+from chipweave.model import Collection, Scene
+
+PAGE: Final = 100
+"""Items a page: some APIs refuse answers of more than a few megabytes."""
+
+WORKERS: Final = 4
+"""Searches of one API that run side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class LockResult:
+    """Frozen scenes, sorted by (layer, time, id); the searches that found them; warnings.
+
+    Each search is a mapping with layer, url, collection, bbox, interval and found; none holds a secret.
+    """
+
+    scenes: list[Scene]
+    searches: list[dict[str, Any]]
+    warnings: list[str]
+
+
+def lock(
+    requests: Sequence[LayerRequest], cells: Sequence[Box], area_centre: tuple[float, float] | None = None
+) -> LockResult:
+    """Search every layer.
+
+    Parameters
+    ----------
+    requests
+        Layers, from `chipweave.catalog.requests`.
+    cells
+        Occupied lon/lat boxes (west, south, east, north); west > east crosses ±180°.
+    area_centre
+        Lon, lat; named where nothing is found.
+
+    Raises
+    ------
+    RecipeError
+        A catalog or label file that does not exist, or a label with several editions and none asked for.
+    TransientSourceError, PermanentSourceError
+        A catalog that did not answer or refused, or an item that names a local file it may not name.
+    """
+    notes = Notes()
+    sources: dict[str, Source] = {}
+    scenes: list[Scene] = []
+    searches: list[dict[str, Any]] = []
+    for request in requests:
+        if request.collection is None:
+            scenes += file_scenes(request)
+            continue
+        if request.catalog not in sources:
+            sources[request.catalog] = open_source(request.catalog, notes)
+        layer = _Layer(request, request.collection, sources[request.catalog], notes)
+        found = layer.scenes(cells, searches)
+        if not found:
+            notes.say(_nothing(layer, area_centre))
+        scenes += found
+    scenes.sort(key=lambda s: (s.layer, s.time, s.id))
+    return LockResult(scenes, searches, notes.texts())
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """One layer, and the catalog that it searches."""
+
+    request: LayerRequest
+    collection: Collection
+    source: Source
+    notes: Notes
+
+    @property
+    def offering(self) -> Offering:
+        provider = load_provider(self.request.provider, self.request.extra)
+        return offering_at(provider, self.collection.name, self.request.extra)
+
+    def scenes(self, cells: Sequence[Box], searches: list[dict[str, Any]]) -> list[Scene]:
+        """Scenes of the layer that meet a cell, unsorted; adds to `searches`."""
+        offering = self.offering
+        found: dict[str, Found] = {}
+        per_cell = self._search(cells, offering.name)
+        for cell, hits in zip(cells, per_cell, strict=True):
+            searches.append(self._record(cell, offering, len(hits)))
+            for hit in hits:
+                known = found.get(item_id(hit.item))
+                if known is None or processed(hit.item) > processed(known.item):
+                    found[item_id(hit.item)] = hit
+        self._unnamed(found.values())
+        rule = LocalRule.of(self.source.folder, self.request.local_roots)
+        reader = Reader(self.request, self.collection, offering, rule, self.notes)
+        scenes = list(self._read(reader, found.values()))
+        return self._of_edition(_meeting(scenes, cells))
+
+    def _search(self, cells: Sequence[Box], names: Sequence[str]) -> list[list[Found]]:
+        def one(cell: Box) -> list[Found]:
+            hits = self.source.search(names, cell, self.request.time, PAGE)
+            return [hit for hit in hits if self._passes(hit)]
+
+        if not self.source.concurrent or len(cells) < 2:
+            return [one(cell) for cell in cells]
+        with ThreadPoolExecutor(WORKERS, thread_name_prefix="chipweave-search") as pool:
+            return list(pool.map(one, cells))
+
+    def _passes(self, hit: Found) -> bool:
+        if not overlaps(hit.item, self.request.time):
+            return False
+        why = refusal(hit.item, self.request.where)
+        if why is not None and why[1]:
+            text = f"{self.request.layer}: {why[0]} not stated, so where.{why[0]} is not met"
+            self.notes.of(text, item_id(hit.item))
+        return why is None
+
+    def _record(self, cell: Box, offering: Offering, count: int) -> dict[str, Any]:
+        return {
+            "layer": self.request.layer,
+            "url": self.source.url,
+            "collection": ", ".join(offering.name),
+            "bbox": [float(v) for v in cell],
+            "interval": rfc3339(self.request.time) or "",
+            "found": count,
+        }
+
+    def _unnamed(self, found: Iterable[Found]) -> None:
+        for hit in found:
+            if not collection_of(hit.item):
+                text = f"{self.source.url}: no collection named, taken as {self.collection.name}"
+                self.notes.of(text, item_id(hit.item))
+
+    def _read(self, reader: Reader, found: Iterable[Found]) -> Iterator[Scene]:
+        mask = self.collection.mask.band if self.collection.mask else ""
+        for hit in found:
+            try:
+                scene = reader.scene(hit)
+            except RefusedItemError as error:
+                self.notes.of(f"{self.request.layer}: {error}, left out", item_id(hit.item))
+                continue
+            for band in scene.missing:
+                what = f"no {mask}, counted as clear" if band == mask else f"no asset for band {band}"
+                self.notes.of(f"{self.request.layer}: {what}", scene.id)
+            yield scene
+
+    def _of_edition(self, scenes: list[Scene]) -> list[Scene]:
+        if self.request.kind != "label":
+            return scenes
+        years = [int(scene.edition) for scene in scenes]
+        year = chosen_edition(self.request.layer, self.request.edition, years)
+        kept = [scene for scene in scenes if int(scene.edition) == year]
+        if scenes and not kept:
+            listed = ", ".join(map(str, sorted(set(years))))
+            self.notes.say(f"{self.request.layer}: the catalog has no edition {year} here, only {listed}")
+        return kept
+
+
+def _meeting(scenes: list[Scene], cells: Sequence[Box]) -> list[Scene]:
+    """Scenes whose footprint meets a cell: an API may know them by a wider box."""
+    if not scenes or not cells:
+        return scenes
+    tree = shapely.STRtree([shapely.box(*box) for cell in cells for box in boxes(cell)])
+    hits = tree.query([s.geometry for s in scenes], predicate="intersects")[0]
+    return [scenes[i] for i in np.unique(hits)]
+
+
+def _nothing(layer: _Layer, centre: tuple[float, float] | None) -> str:
+    """What to say where a layer found no scene."""
+    place = f" near {centre[0]:.2f}, {centre[1]:.2f} (lon, lat)" if centre else ""
+    text = f"{layer.request.layer}: no scene of {layer.collection.name} at {layer.source.url}{place}"
+    held = getattr(layer.source, "collections", None)
+    names = held() if callable(held) else []
+    wanted = layer.offering.name
+    if names and not set(names) & set(wanted):
+        return f"{text}; it holds {', '.join(shown(n) for n in names[:8])}"
+    return text

@@ -1,0 +1,285 @@
+"""The command line: arguments in, public functions called, text and exit code out.
+
+Results go to stdout, progress and logs to stderr. Exit codes stand in `chipweave.errors`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from chipweave import __version__
+from chipweave.errors import ChipweaveError, VerifyError
+
+app = typer.Typer(
+    name="chipweave",
+    help="Earth observation archives in, verified ML-ready shards out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RecipeArg = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
+FolderArg = Annotated[Path, typer.Argument(help="Folder of a dataset.", show_default=False)]
+Out = Annotated[Path, typer.Option("-o", "--out", help="Folder of the dataset.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a key; may be repeated.")
+]
+CatalogOption = Annotated[str | None, typer.Option("--catalog", help="Replaces the recipe's top `catalog`.")]
+Workers = Annotated[int | None, typer.Option(min=0, help="Processes; 0: serial, here. Default: one a core.")]
+Scheduler = Annotated[str | None, typer.Option(help="Address of a running Dask scheduler, tcp://…")]
+LockOption = Annotated[
+    Path | None, typer.Option("--lock", help="Take the snapshot of this dataset, search nothing.")
+]
+
+
+def _emit(result: Mapping[str, Any], as_json: bool, text: Callable[[Mapping[str, Any]], str]) -> None:
+    typer.echo(json.dumps(result, ensure_ascii=False) if as_json else text(result))
+
+
+def _load(recipe: Path, sets: Sequence[str] | None, catalog: str | None) -> Any:
+    from chipweave.recipe import load_recipe  # noqa: PLC0415 - `--help` must not wait for the geo stack
+
+    return load_recipe(recipe, sets=sets or (), catalog=catalog)
+
+
+def _size(n: float) -> str:
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if n < 1000 or unit == "TB":
+            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
+        n /= 1000
+    raise AssertionError  # pragma: no cover - the loop returns
+
+
+def _counts(title: str, counts: Mapping[str, int]) -> list[str]:
+    return [title, *(f"  {name:<28} {n:>8,}" for name, n in counts.items())] if counts else []
+
+
+def _yield_text(result: Mapping[str, Any]) -> str:
+    done = result["state"] == "built"
+    lines = [f"{result['folder']}: {'built' if done else 'planned'}"]
+    rows = {"placed": result["placed"], "written" if done else "kept": result["written" if done else "kept"]}
+    if result["failed"]:
+        rows["failed"] = result["failed"]
+    lines += [f"  {name:<28} {n:>8,}" for name, n in rows.items()]
+    lines += _counts("dropped, by reason", result["dropped"]) + _counts("by split", result["splits"])
+    lines.append(f"{'size' if done else 'expected size'}: {_size(result['bytes'])}")
+    return "\n".join(lines)
+
+
+@app.command()
+def build(
+    recipe: RecipeArg,
+    out: Out,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Whole tiles with about this many chips.")] = None,
+    lock: LockOption = None,
+    loader: Annotated[str, typer.Option(help="How pixels are read.")] = "native",
+    catalog: CatalogOption = None,
+    sets: Sets = None,
+    as_json: AsJson = False,
+) -> None:
+    """Build a dataset from a recipe; a stopped build goes on where it was."""
+    from chipweave import run  # noqa: PLC0415
+    from chipweave.errors import NotBuiltError  # noqa: PLC0415
+
+    if loader != "native":
+        raise NotBuiltError(f"--loader {loader}: not built yet", hint="leave it out: native is the default")
+    loaded = _load(recipe, sets, catalog)
+    _emit(
+        run.build(loaded, out, workers=workers, scheduler=scheduler, limit=limit, lock=lock),
+        as_json,
+        _yield_text,
+    )
+
+
+@app.command()
+def plan(
+    recipe: RecipeArg,
+    out: Out,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    lock: LockOption = None,
+    catalog: CatalogOption = None,
+    sets: Sets = None,
+    as_json: AsJson = False,
+) -> None:
+    """Place, search, survey and split; print what a build would yield."""
+    from chipweave import run  # noqa: PLC0415
+
+    loaded = _load(recipe, sets, catalog)
+    _emit(run.plan(loaded, out, workers=workers, scheduler=scheduler, lock=lock), as_json, _yield_text)
+
+
+@app.command()
+def check(
+    recipe: RecipeArg, catalog: CatalogOption = None, sets: Sets = None, as_json: AsJson = False
+) -> None:
+    """Read a recipe and say what is wrong with it; no network."""
+    from chipweave import recipe as room  # noqa: PLC0415
+
+    loaded = _load(recipe, sets, catalog)
+    warnings = room.check(loaded)
+    for text in warnings:
+        typer.echo(f"warning: {text}", err=True)
+    result = {
+        "recipe": str(recipe),
+        "name": loaded.recipe.name,
+        "sha256": loaded.digest,
+        "warnings": warnings,
+    }
+    _emit(result, as_json, lambda r: f"{r['recipe']}: ok ({len(warnings)} warnings)")
+
+
+@app.command()
+def new(
+    name: Annotated[
+        str, typer.Argument(help="Name of the recipe; NAME.yaml is written here.", show_default=False)
+    ],
+    like: Annotated[str, typer.Option(help="Built-in recipe to begin from; see `recipes`.")] = "landcover",
+    as_json: AsJson = False,
+) -> None:
+    """Write a new recipe from a built-in one."""
+    from chipweave import recipe as room  # noqa: PLC0415
+
+    path = room.new(name, like, Path.cwd())
+    _emit(
+        {"recipe": str(path)},
+        as_json,
+        lambda r: f"{r['recipe']}: written; next: chipweave check {r['recipe']}",
+    )
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Print this one.", show_default=False)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the built-in recipes, or print one."""
+    from chipweave import recipe as room  # noqa: PLC0415
+    from chipweave.errors import UsageError  # noqa: PLC0415
+
+    found = room.builtin_recipes()
+    if name is None:
+        _emit({"recipes": sorted(found)}, as_json, lambda r: "\n".join(r["recipes"]))
+        return
+    if name not in found:
+        raise UsageError(f"no built-in recipe {name}", hint=f"there are {', '.join(sorted(found))}")
+    text = found[name].read_text(encoding="utf-8")
+    _emit({"name": name, "recipe": text}, as_json, lambda r: str(r["recipe"]).rstrip("\n"))
+
+
+@app.command()
+def schema(as_json: AsJson = False) -> None:
+    """Print the JSON Schema of recipes."""
+    from chipweave import recipe as room  # noqa: PLC0415
+
+    _emit(room.schema(), as_json, lambda r: json.dumps(r, indent=2, ensure_ascii=False))
+
+
+@app.command()
+def verify(folder: FolderArg, as_json: AsJson = False) -> None:
+    """Read everything in a dataset again and hold it against what the dataset says."""
+    from chipweave import audit  # noqa: PLC0415
+
+    report = audit.verify(folder)
+    _emit(report.to_dict(), as_json, lambda _: report.to_text())
+    if not report.ok:
+        failed = [c.name for c in report.checks if c.verdict == "fail"]
+        raise VerifyError(
+            f"{folder}: {len(failed)} checks failed: {', '.join(failed)}", hint="do not train on it"
+        )
+
+
+@app.command()
+def show(
+    folder: FolderArg,
+    keys: Annotated[
+        list[str] | None, typer.Argument(help="Chips to show; some of every split if left out.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The picture.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Draw a contact sheet: imagery, labels, and the map of splits."""
+    from chipweave import describe  # noqa: PLC0415
+
+    path = describe.show(folder, keys or (), out)
+    _emit({"picture": str(path)}, as_json, lambda r: str(r["picture"]))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the demo is made.")] = Path("chipweave-demo"),
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a small Earth with its own STAC API, build a dataset from it, verify it and draw it."""
+    from chipweave import demo as room  # noqa: PLC0415
+
+    _emit(room.run_demo(folder, workers=workers), as_json, room.demo_text)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    _show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Warnings and errors alone on stderr.")
+    ] = False,
+) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("chipweave")
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+def _stop(error: ChipweaveError, as_json: bool) -> NoReturn:
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {"error": error.kind, "message": error.message, "hint": error.hint, "exit": error.exit_code}
+            )
+        )
+    lines = [f"error: {error.message}", *([f"  {error.hint}"] if error.hint else [])]
+    typer.echo("\n".join(lines), err=True)
+    sys.exit(error.exit_code)
+
+
+def _interrupted(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a handler's signature
+    typer.echo("interrupted: run the same command again to go on", err=True)
+    sys.exit(130)
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave with the contract's exit code."""
+    given = list(sys.argv[1:] if args is None else args)
+    # Not KeyboardInterrupt: typer would answer it with exit 1.
+    signal.signal(signal.SIGINT, _interrupted)
+    try:
+        app(args=given)
+    except ChipweaveError as error:
+        _stop(error, "--json" in given and not isinstance(error, VerifyError))
+    except OSError as error:
+        from chipweave.files import friendly_os_error  # noqa: PLC0415
+
+        _stop(friendly_os_error(error, error.filename or "the output"), "--json" in given)
+    sys.exit(0)

@@ -1,0 +1,64 @@
+"""Categorical rasters: classes in the legend's codes, nodata where the source has none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from affine import Affine
+
+from chipweave.errors import PermanentSourceError
+from chipweave.model import Legend, Scene
+from chipweave.pixels.mosaic import read_band
+from chipweave.pixels.resample import Method
+
+Classes = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRead:
+    """How a class label is read: its legend, the rule, and the nodata of its source where no file states one."""
+
+    legend: Legend
+    method: Method
+    nodata: float | None
+    band: str
+
+
+def read_label(scene: Scene, read: LabelRead, crs: str, affine: Affine, shape: tuple[int, int]) -> Classes:
+    """One label raster on a north-up window, (y, x), in the legend's codes.
+
+    A code that the legend does not know is written as the legend's nodata.
+
+    Raises
+    ------
+    TransientSourceError, PermanentSourceError
+        Where the raster cannot be read.
+    """
+    asset = scene.assets.get(read.band)
+    if asset is None:
+        raise PermanentSourceError(f"item {scene.id} has no asset for band {read.band}", href=scene.id)
+    codes, ok = read_band(asset, read.nodata, crs, affine, shape, read.method)
+    known = ok & np.isin(codes, read.legend.codes)
+    return np.where(known, codes, read.legend.nodata).astype(read.legend.dtype)
+
+
+def compose_labels(rasters: Sequence[Classes], legend: Legend) -> Classes:
+    """Lay rasters of one edition over each other: each pixel from the first that has a class there."""
+    out = rasters[0]
+    for raster in rasters[1:]:
+        out = np.where(out == legend.nodata, raster, out)
+    return out
+
+
+def class_shares(classes: Classes, legend: Legend) -> dict[str, float]:
+    """Share of all pixels of every class of the legend, 0.0 where absent, by code as text."""
+    counts = np.bincount(classes.ravel(), minlength=max((*legend.codes, legend.nodata)) + 1)
+    return {str(code): float(counts[code]) / classes.size for code in legend.codes}
+
+
+def scene_labels(shares: dict[str, float], min_fraction: float = 0.0) -> list[int]:
+    """1 for each class, in legend order, whose share is above 0 and at least `min_fraction`; else 0."""
+    return [int(share > 0 and share >= min_fraction) for share in shares.values()]

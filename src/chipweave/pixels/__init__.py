@@ -1,0 +1,25 @@
+"""From stored blocks to aligned arrays: read, resample, radiometry, masks, mosaics.
+
+Pixels know nothing of plans: they take scenes, a grid and a rule, and give arrays.
+"""
+
+from chipweave.pixels.masks import mask_codes, mask_shares
+from chipweave.pixels.mosaic import LayerRead, SceneArrays, compose, compose_masks, read_mask, read_scene
+from chipweave.pixels.read import SourceGrid, gdal_session, source_grid
+from chipweave.pixels.resample import Method, choose_method
+
+__all__ = [
+    "LayerRead",
+    "Method",
+    "SceneArrays",
+    "SourceGrid",
+    "choose_method",
+    "compose",
+    "compose_masks",
+    "gdal_session",
+    "mask_codes",
+    "mask_shares",
+    "read_mask",
+    "read_scene",
+    "source_grid",
+]

@@ -1,0 +1,249 @@
+"""The compiled inner loops. Coordinates are fixed-point (1/65536 px), integer data is blended in integers.
+
+All take a block `src` (h, w) of a source file whose first pixel is (`src_row`, `src_col`) of that file, `valid`
+of the same shape, and the nodes of a lattice (see `lattice.py`). Gathering kernels (`nearest`, `bilinear`) run
+over target pixels; scattering ones (`mean_*`, `mode_targets`) over source pixels, in the source's own order, so
+that sums do not depend on the window.
+"""
+
+# Loops over pixels are the point here: numba compiles them, and splitting them would cost an array each.
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from chipweave.pixels.jit import kernel
+from chipweave.pixels.lattice import SNAP, STEP
+
+FloatArray = npt.NDArray[np.float64]
+AnyArray = npt.NDArray[np.generic]
+BoolArray = npt.NDArray[np.bool_]
+
+_STEP = np.int64(STEP)
+_SNAP = np.float64(SNAP)
+_HALF = np.int64(SNAP // 2)
+_ONE = np.int64(SNAP)
+_LOW = np.int64(SNAP - 1)
+_BITS = np.int64(16)
+_FAR = np.int64(-(1 << 62))
+
+
+@kernel
+def fixed_coordinates(
+    nodes_u: FloatArray,
+    nodes_v: FloatArray,
+    first_row: int,
+    first_col: int,
+    row: int,
+    col: int,
+    height: int,
+    width: int,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:  # pragma: no cover - compiled
+    """Fixed-point (u, v) of every pixel centre of a window; a huge negative number where nothing maps."""
+    qu = np.empty((height, width), np.int64)
+    qv = np.empty((height, width), np.int64)
+    for r in range(height):
+        big_r = row + r
+        i = big_r // _STEP
+        fr = (big_r - i * _STEP + 0.5) / _STEP
+        i -= first_row
+        for c in range(width):
+            big_c = col + c
+            j = big_c // _STEP
+            fc = (big_c - j * _STEP + 0.5) / _STEP
+            j -= first_col
+            ul = nodes_u[i, j] + (nodes_u[i + 1, j] - nodes_u[i, j]) * fr
+            ur = nodes_u[i, j + 1] + (nodes_u[i + 1, j + 1] - nodes_u[i, j + 1]) * fr
+            vl = nodes_v[i, j] + (nodes_v[i + 1, j] - nodes_v[i, j]) * fr
+            vr = nodes_v[i, j + 1] + (nodes_v[i + 1, j + 1] - nodes_v[i, j + 1]) * fr
+            u = ul + (ur - ul) * fc
+            v = vl + (vr - vl) * fc
+            if np.isfinite(u) and np.isfinite(v) and abs(u) < 1e12 and abs(v) < 1e12:
+                qu[r, c] = np.int64(np.floor(u * _SNAP + 0.5))
+                qv[r, c] = np.int64(np.floor(v * _SNAP + 0.5))
+            else:
+                qu[r, c] = _FAR
+                qv[r, c] = _FAR
+    return qu, qv
+
+
+@kernel
+def nearest(
+    src: AnyArray,
+    valid: BoolArray,
+    src_row: int,
+    src_col: int,
+    qu: AnyArray,
+    qv: AnyArray,
+    out: AnyArray,
+    ok: BoolArray,
+) -> None:  # pragma: no cover - compiled
+    """Value of the source pixel under each target centre."""
+    h, w = src.shape
+    for r in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            i = (qv[r, c] >> _BITS) - src_row
+            j = (qu[r, c] >> _BITS) - src_col
+            if 0 <= i < h and 0 <= j < w and valid[i, j]:
+                out[r, c] = src[i, j]
+                ok[r, c] = True
+
+
+@kernel
+def bilinear_int(
+    src: AnyArray,
+    valid: BoolArray,
+    src_row: int,
+    src_col: int,
+    qu: AnyArray,
+    qv: AnyArray,
+    out: AnyArray,
+    ok: BoolArray,
+) -> None:  # pragma: no cover - compiled
+    """Bilinear blend of integers, weights renormalised over data neighbours, rounded half up."""
+    h, w = src.shape
+    whole = _ONE * _ONE
+    for r in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            i = (qv[r, c] >> _BITS) - src_row
+            j = (qu[r, c] >> _BITS) - src_col
+            if not (0 <= i < h and 0 <= j < w and valid[i, j]):
+                continue
+            pu = qu[r, c] - _HALF
+            pv = qv[r, c] - _HALF
+            j0 = (pu >> _BITS) - src_col
+            i0 = (pv >> _BITS) - src_row
+            fu = pu & _LOW
+            fv = pv & _LOW
+            total = np.int64(0)
+            weight = np.int64(0)
+            for di in range(2):
+                wi = fv if di == 1 else _ONE - fv
+                ii = i0 + di
+                if wi == 0 or ii < 0 or ii >= h:
+                    continue
+                for dj in range(2):
+                    wj = fu if dj == 1 else _ONE - fu
+                    jj = j0 + dj
+                    if wj == 0 or jj < 0 or jj >= w or not valid[ii, jj]:
+                        continue
+                    total += wi * wj * np.int64(src[ii, jj])
+                    weight += wi * wj
+            if weight == whole:
+                out[r, c] = (total + (whole >> 1)) >> 32
+            else:
+                out[r, c] = (total + (weight >> 1)) // weight
+            ok[r, c] = True
+
+
+@kernel
+def bilinear_float(
+    src: AnyArray,
+    valid: BoolArray,
+    src_row: int,
+    src_col: int,
+    qu: AnyArray,
+    qv: AnyArray,
+    out: AnyArray,
+    ok: BoolArray,
+) -> None:  # pragma: no cover - compiled
+    """Bilinear blend of floats, weights renormalised over data neighbours."""
+    h, w = src.shape
+    for r in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            i = (qv[r, c] >> _BITS) - src_row
+            j = (qu[r, c] >> _BITS) - src_col
+            if not (0 <= i < h and 0 <= j < w and valid[i, j]):
+                continue
+            pu = qu[r, c] - _HALF
+            pv = qv[r, c] - _HALF
+            j0 = (pu >> _BITS) - src_col
+            i0 = (pv >> _BITS) - src_row
+            fu = pu & _LOW
+            fv = pv & _LOW
+            total = 0.0
+            weight = 0.0
+            for di in range(2):
+                wi = fv if di == 1 else _ONE - fv
+                ii = i0 + di
+                if wi == 0 or ii < 0 or ii >= h:
+                    continue
+                for dj in range(2):
+                    wj = fu if dj == 1 else _ONE - fu
+                    jj = j0 + dj
+                    if wj == 0 or jj < 0 or jj >= w or not valid[ii, jj]:
+                        continue
+                    total += float(wi) * float(wj) * float(src[ii, jj])
+                    weight += float(wi) * float(wj)
+            out[r, c] = total / weight
+            ok[r, c] = True
+
+
+@kernel
+def mean_int(
+    src: AnyArray,
+    valid: BoolArray,
+    qu: AnyArray,
+    qv: AnyArray,
+    row: int,
+    col: int,
+    total: npt.NDArray[np.int64],
+    count: npt.NDArray[np.int32],
+    inside: npt.NDArray[np.int32],
+) -> None:  # pragma: no cover - compiled
+    """Add each source pixel to the target pixel that holds its centre; integers, so exact."""
+    for i in range(src.shape[0]):
+        for j in range(src.shape[1]):
+            r = (qv[i, j] >> _BITS) - row
+            c = (qu[i, j] >> _BITS) - col
+            if 0 <= r < total.shape[0] and 0 <= c < total.shape[1]:
+                inside[r, c] += 1
+                if valid[i, j]:
+                    total[r, c] += np.int64(src[i, j])
+                    count[r, c] += 1
+
+
+@kernel
+def mean_float(
+    src: AnyArray,
+    valid: BoolArray,
+    qu: AnyArray,
+    qv: AnyArray,
+    row: int,
+    col: int,
+    total: FloatArray,
+    count: npt.NDArray[np.int32],
+    inside: npt.NDArray[np.int32],
+) -> None:  # pragma: no cover - compiled
+    """Add each source pixel to the target pixel that holds its centre, in the source's order."""
+    for i in range(src.shape[0]):
+        for j in range(src.shape[1]):
+            r = (qv[i, j] >> _BITS) - row
+            c = (qu[i, j] >> _BITS) - col
+            if 0 <= r < total.shape[0] and 0 <= c < total.shape[1]:
+                inside[r, c] += 1
+                if valid[i, j]:
+                    total[r, c] += float(src[i, j])
+                    count[r, c] += 1
+
+
+@kernel
+def count_code(
+    src: AnyArray,
+    valid: BoolArray,
+    code: int,
+    qu: AnyArray,
+    qv: AnyArray,
+    row: int,
+    col: int,
+    count: npt.NDArray[np.int32],
+) -> None:  # pragma: no cover - compiled
+    """Count the source pixels of one class in the target pixel that holds their centre."""
+    for i in range(src.shape[0]):
+        for j in range(src.shape[1]):
+            if valid[i, j] and src[i, j] == code:
+                r = (qv[i, j] >> _BITS) - row
+                c = (qu[i, j] >> _BITS) - col
+                if 0 <= r < count.shape[0] and 0 <= c < count.shape[1]:
+                    count[r, c] += 1

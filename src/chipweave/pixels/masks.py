@@ -1,0 +1,24 @@
+"""Class codes of a quality band to clear, bad and no data; and what is counted on them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from chipweave.model import MASK_BAD, MASK_CLEAR, MASK_NODATA, MaskRule
+
+Mask = npt.NDArray[np.uint8]
+
+
+def mask_codes(codes: npt.NDArray[np.generic], ok: npt.NDArray[np.bool_], rule: MaskRule) -> Mask:
+    """Mask of 0 clear, 1 bad, 255 no data from the codes of a quality band, of the same shape."""
+    out = np.where(np.isin(codes, rule.bad), MASK_BAD, MASK_CLEAR).astype(np.uint8)
+    out[~ok | np.isin(codes, rule.nodata)] = MASK_NODATA
+    return out
+
+
+def mask_shares(mask: Mask) -> tuple[float, float]:
+    """(bad / data, data / all) of a mask; the first is 0 where nothing is data."""
+    data = int(np.count_nonzero(mask != MASK_NODATA))
+    bad = int(np.count_nonzero(mask == MASK_BAD))
+    return (bad / data if data else 0.0), data / mask.size

@@ -1,0 +1,40 @@
+"""Stored numbers to ours: one rule, ``round(stored * gain + add)``, clipped and counted."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+INT16_NODATA = -32768
+"""No data in optical reflectance."""
+
+INT16_LIMIT = 32767
+"""Data is clipped to plus and minus this."""
+
+
+def to_int16(
+    stored: npt.NDArray[np.generic], ok: npt.NDArray[np.bool_], gain: float, add: float
+) -> npt.NDArray[np.int16]:
+    """Reflectance in units of 0.0001 as int16, clipped to ±32767, no data as -32768.
+
+    Parameters
+    ----------
+    stored
+        Values of the file, any shape.
+    ok
+        Where they are data.
+    gain, add
+        Of the scene's band: see `Asset`.
+    """
+    if gain == 1.0 and float(add).is_integer() and np.issubdtype(stored.dtype, np.integer):
+        wide = stored.astype(np.int64) + int(add)
+    else:
+        wide = np.rint(np.where(ok, stored.astype(np.float64), 0.0) * gain + add).astype(np.int64)
+    values = np.clip(wide, -INT16_LIMIT, INT16_LIMIT).astype(np.int16)
+    values[~ok] = INT16_NODATA
+    return values
+
+
+def count_clipped(values: npt.NDArray[np.int16]) -> int:
+    """Pixels at the limit of int16: data that was clipped, or met the limit exactly."""
+    return int(np.count_nonzero((values == INT16_LIMIT) | (values == -INT16_LIMIT)))

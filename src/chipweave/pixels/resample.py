@@ -1,0 +1,187 @@
+"""From a source grid to a target window by the contract's pixel rules.
+
+A target pixel takes the value at its centre: copied where the grids coincide, else bilinear or nearest; where
+the target is coarser, the mean or the mode of the source centres inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from chipweave.pixels import kernels
+from chipweave.pixels.lattice import Grid, Lattice, make_lattice
+
+Method = Literal["nearest", "bilinear", "mean", "mode"]
+AnyArray = npt.NDArray[np.generic]
+BoolArray = npt.NDArray[np.bool_]
+ReadBlock = Callable[[int, int, int, int], tuple[AnyArray, BoolArray]]
+"""``read(row, col, height, width)``: the stored values of that block, and where they are data."""
+
+COARSER = 2.0
+"""Target area over source area from which a target pixel averages (contract, section 3)."""
+
+
+def choose_method(
+    kind: Literal["imagery", "class"], source_area: float, target_area: float, wish: str = "auto"
+) -> Method:
+    """How a band is resampled; areas in square metres on the ground.
+
+    Parameters
+    ----------
+    kind
+        ``class`` for labels and masks.
+    source_area, target_area
+        Of one pixel.
+    wish
+        The recipe's `resample`; anything but ``auto`` is taken as it is.
+    """
+    if wish != "auto":
+        return wish  # type: ignore[return-value]  # the recipe's model allows these words alone
+    coarser = target_area >= COARSER * source_area
+    if kind == "class":
+        return "mode" if coarser else "nearest"
+    return "mean" if coarser else "bilinear"
+
+
+def resample(
+    source: Grid,
+    source_shape: tuple[int, int],
+    target: Grid,
+    window: tuple[int, int, int, int],
+    method: Method,
+    read: ReadBlock,
+    dtype: np.dtype[np.generic],
+) -> tuple[AnyArray, BoolArray]:
+    """Values and validity of a target window.
+
+    Parameters
+    ----------
+    source, source_shape
+        The file's grid, and its (rows, columns).
+    target, window
+        The target's grid, anchored (see `Grid.anchored`), and (row, col, height, width) in it.
+    method
+        The rule.
+    read
+        Gives blocks of the file; called at most once, with a block inside the file.
+    dtype
+        Of the file; the result has it too.
+
+    Returns
+    -------
+    values, ok
+        Both (height, width); `values` is zero where not `ok`.
+    """
+    lattice = make_lattice(target, source, *window)
+    box = _block(lattice, source_shape, margin=1 if method in {"nearest", "bilinear"} else _reach(lattice))
+    out = np.zeros(window[2:], dtype)
+    ok = np.zeros(window[2:], np.bool_)
+    if box is None:
+        return out, ok
+    if method in {"mean", "mode"}:
+        return _coarsen(source, source_shape, target, window, box, method, read, dtype)
+    clipped = _clip(box, source_shape)
+    if clipped is None:
+        return out, ok
+    values, valid = read(*clipped)
+    qu, qv = kernels.fixed_coordinates(lattice.u, lattice.v, lattice.first_row, lattice.first_col, *window)
+    if method == "nearest":
+        kernels.nearest(values, valid, clipped[0], clipped[1], qu, qv, out, ok)
+    elif np.issubdtype(dtype, np.integer):
+        kernels.bilinear_int(values, valid, clipped[0], clipped[1], qu, qv, out, ok)
+    else:
+        kernels.bilinear_float(values, valid, clipped[0], clipped[1], qu, qv, out, ok)
+    return out, ok
+
+
+def _reach(lattice: Lattice) -> int:
+    """Source pixels that half a target pixel can reach, plus one."""
+    with np.errstate(invalid="ignore"):
+        steps = [np.abs(np.diff(n, axis=k)) for n in (lattice.u, lattice.v) for k in (0, 1)]
+    widest = max((float(s[np.isfinite(s)].max(initial=0.0)) for s in steps), default=0.0)
+    return int(widest / 32) + 2
+
+
+def _block(lattice: Lattice, shape: tuple[int, int], margin: int) -> tuple[int, int, int, int] | None:
+    """(row, col, height, width) of the source that a window needs, not clipped; None where they do not meet."""
+    bounds = lattice.bounds()
+    if bounds is None:
+        return None
+    u0, v0, u1, v1 = bounds
+    if u1 < -margin or v1 < -margin or u0 > shape[1] + margin or v0 > shape[0] + margin:
+        return None
+    row, col = int(np.floor(v0)) - margin, int(np.floor(u0)) - margin
+    return row, col, int(np.floor(v1)) + margin + 1 - row, int(np.floor(u1)) + margin + 1 - col
+
+
+def _clip(box: tuple[int, int, int, int], shape: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    row, col = max(box[0], 0), max(box[1], 0)
+    bottom, right = min(box[0] + box[2], shape[0]), min(box[1] + box[3], shape[1])
+    return None if bottom <= row or right <= col else (row, col, bottom - row, right - col)
+
+
+def _coarsen(
+    source: Grid,
+    shape: tuple[int, int],
+    target: Grid,
+    window: tuple[int, int, int, int],
+    box: tuple[int, int, int, int],
+    method: Method,
+    read: ReadBlock,
+    dtype: np.dtype[np.generic],
+) -> tuple[AnyArray, BoolArray]:
+    """Mean or mode over the source centres inside each target pixel; data where at least half of them are."""
+    row, col, height, width = window
+    clipped = _clip(box, shape)
+    if clipped is None:
+        return np.zeros((height, width), dtype), np.zeros((height, width), np.bool_)
+    # Centres beyond the file's edge count as missing, so the block keeps its full, unclipped size.
+    values = np.zeros(box[2:], dtype)
+    valid = np.zeros(box[2:], np.bool_)
+    inner = np.s_[
+        clipped[0] - box[0] : clipped[0] - box[0] + clipped[2],
+        clipped[1] - box[1] : clipped[1] - box[1] + clipped[3],
+    ]
+    values[inner], valid[inner] = read(*clipped)
+    lattice = make_lattice(source, target, *box)
+    qu, qv = kernels.fixed_coordinates(lattice.u, lattice.v, lattice.first_row, lattice.first_col, *box)
+    count = np.zeros((height, width), np.int32)
+    inside = np.zeros((height, width), np.int32)
+    if np.issubdtype(dtype, np.integer):
+        total = np.zeros((height, width), np.int64)
+        kernels.mean_int(values, valid, qu, qv, row, col, total, count, inside)
+    else:
+        total = np.zeros((height, width), np.float64)  # type: ignore[assignment]
+        kernels.mean_float(values, valid, qu, qv, row, col, total, count, inside)  # type: ignore[arg-type]
+    ok = (count > 0) & (2 * count >= inside)
+    if method == "mode":
+        return _mode(values, valid, qu, qv, window, ok), ok
+    n = np.maximum(count, 1)
+    mean = (2 * total + n) // (2 * n) if np.issubdtype(dtype, np.integer) else total / n
+    return np.where(ok, mean, 0).astype(dtype), ok
+
+
+def _mode(
+    values: AnyArray,
+    valid: BoolArray,
+    qu: AnyArray,
+    qv: AnyArray,
+    window: tuple[int, int, int, int],
+    ok: BoolArray,
+) -> AnyArray:
+    """Most frequent code; the smaller code where two are equally frequent."""
+    row, col, height, width = window
+    best = np.zeros((height, width), np.int32)
+    out = np.zeros((height, width), values.dtype)
+    for code in np.unique(values[valid]):
+        count = np.zeros((height, width), np.int32)
+        kernels.count_code(values, valid, code, qu, qv, row, col, count)
+        wins = count > best
+        out[wins] = code
+        best[wins] = count[wins]
+    out[~ok] = 0
+    return out

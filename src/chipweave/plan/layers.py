@@ -1,0 +1,241 @@
+"""What every sample of a build carries, and how each layer of it is read: decided once a build."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyproj
+from affine import Affine
+
+from chipweave.catalog import LayerRequest, request_legend
+from chipweave.errors import PermanentSourceError, RecipeError
+from chipweave.labels import LabelRead
+from chipweave.model import Collection, LayerSpec, Scene
+from chipweave.pixels import LayerRead, Method, choose_method, gdal_session, source_grid
+from chipweave.pixels.lattice import parse_crs, reproject
+from chipweave.pixels.radiometry import INT16_NODATA
+from chipweave.plan.select import Limits
+from chipweave.plan.survey import Reads
+from chipweave.recipe import LoadedRecipe
+
+_GEOD = pyproj.Geod(ellps="WGS84")
+
+PROBES = 5
+"""Scenes that are tried for the size of a layer's source pixels, before the collection's own figure is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildLayers:
+    """Layers of a build: `specs` in the order of a sample, `reads`, which layers blank bad pixels, warnings."""
+
+    specs: tuple[LayerSpec, ...]
+    reads: Reads
+    blank: frozenset[str]
+    warnings: tuple[str, ...]
+    methods: Mapping[str, Mapping[str, str]]
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of a sample's arrays with their headers, for the forecast."""
+        arrays = sum(int(np.prod(s.shape)) * s.numpy_dtype.itemsize for s in self.specs)
+        return arrays + 1024 * len(self.specs) + 4096
+
+
+def build_layers(
+    loaded: LoadedRecipe,
+    requests: Sequence[LayerRequest],
+    scenes: Sequence[Scene],
+    centre: tuple[float, float],
+) -> BuildLayers:
+    """Decide layers from the recipe, its collections, and the frozen scenes.
+
+    Parameters
+    ----------
+    loaded, requests
+        The recipe, and its layers as the catalog room sees them.
+    scenes
+        The snapshot.
+    centre
+        (lon, lat) at which ground areas of source pixels are taken (contract, section 3).
+
+    Raises
+    ------
+    RecipeError
+        Where `max_cloud` or `mask: blank` stands over scenes without their mask.
+    """
+    specs: list[LayerSpec] = []
+    imagery: dict[str, LayerRead] = {}
+    limits: dict[str, Limits] = {}
+    labels: dict[str, LabelRead] = {}
+    by_layer: dict[str, dict[str, Scene]] = {r.layer: {} for r in requests}
+    warnings: list[str] = []
+    methods: dict[str, Mapping[str, Method]] = {}
+    for scene in scenes:
+        by_layer[scene.layer][scene.id] = scene
+    target = _target_area(loaded, centre)
+    with gdal_session():
+        for request in requests:
+            own = list(by_layer[request.layer].values())
+            areas = _source_areas(own, request, centre)
+            if request.kind == "imagery":
+                read, mask_spec = _imagery(loaded, request, own, areas, target, warnings)
+                imagery[request.layer], limits[request.layer] = read, _limits(loaded, request.layer)
+                methods[request.layer] = read.methods
+                specs += [_imagery_spec(loaded, request), *mask_spec]
+            else:
+                label, spec = _label(loaded, request, areas, target)
+                labels[request.layer] = label
+                methods[request.layer] = {label.band: label.method}
+                specs.append(spec)
+    blank = frozenset(n for n, i in loaded.recipe.imagery.items() if i.mask == "blank")
+    return BuildLayers(
+        tuple(specs), Reads(imagery, limits, labels, by_layer), blank, tuple(warnings), methods
+    )
+
+
+def _pixel_area(crs: str, affine: Affine, lon: float, lat: float) -> float:
+    """Ground area in m² of the pixel of a grid that holds a point; NaN where the grid's CRS does not reach it."""
+    x, y = reproject(np.array([lon]), np.array([lat]), "EPSG:4326", crs)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return float("nan")
+    col, row = ~affine * (float(x[0]), float(y[0]))
+    corners = [affine * (col + i, row + j) for i, j in ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))]
+    xs, ys = (np.array(c, np.float64) for c in zip(*corners, strict=True))
+    lons, lats = reproject(xs, ys, crs, "EPSG:4326")
+    area, _ = _GEOD.polygon_area_perimeter(lons, lats)
+    return abs(float(area))
+
+
+def _target_area(loaded: LoadedRecipe, centre: tuple[float, float]) -> float:
+    chips = loaded.recipe.chips
+    resolution = chips.metres_per_pixel
+    if chips.crs != "utm":
+        crs = parse_crs(chips.crs)
+        if crs.is_geographic:
+            return _pixel_area(chips.crs, Affine(resolution, 0, 0, 0, -resolution, 0), *centre)
+        return float((resolution * crs.axis_info[0].unit_conversion_factor) ** 2)
+    return float(resolution**2)
+
+
+def _source_areas(
+    scenes: Sequence[Scene], request: LayerRequest, centre: tuple[float, float]
+) -> dict[str, float]:
+    """Ground area of a source pixel by band, from the first scene whose file opens, else from the collection."""
+    areas: dict[str, float] = {}
+    for band in request.bands:
+        for scene in [s for s in scenes if band in s.assets][:PROBES]:
+            try:
+                source = source_grid(scene.assets[band].href, scene.assets[band].index)
+            except PermanentSourceError:
+                continue  # survey will say what is wrong with it, chip by chip
+            areas[band] = _pixel_area(source.grid.crs, source.grid.affine, *centre)
+            break
+        if not np.isfinite(areas.get(band, np.nan)):
+            known = request.collection.band(band) if request.collection else None
+            areas[band] = known.gsd**2 if known else 1.0
+    return areas
+
+
+def _limits(loaded: LoadedRecipe, layer: str) -> Limits:
+    wish = loaded.recipe.imagery[layer]
+    return Limits(
+        max_cloud=None if wish.max_cloud is None else wish.max_cloud / 100,
+        min_valid=None if wish.min_valid is None else wish.min_valid / 100,
+        max_candidates=wish.max_candidates,
+    )
+
+
+def _imagery(
+    loaded: LoadedRecipe,
+    request: LayerRequest,
+    scenes: Sequence[Scene],
+    areas: Mapping[str, float],
+    target: float,
+    warnings: list[str],
+) -> tuple[LayerRead, list[LayerSpec]]:
+    wish = loaded.recipe.imagery[request.layer]
+    collection = _collection(request)
+    rule = collection.mask
+    if rule is not None and rule.band in wish.bands:
+        raise RecipeError(
+            f"imagery.{request.layer}.bands: {rule.band} is the mask of {collection.name}, no band of its picture",
+            hint=f"leave it out: it is written as {request.layer}_mask",
+        )
+    bands = tuple(b for b in request.bands if rule is None or b != rule.band)
+    methods: dict[str, Method] = {}
+    for band in bands:
+        asked = wish.resample if isinstance(wish.resample, str) else _asked(wish.resample, band, collection)
+        methods[band] = choose_method("imagery", areas[band], target, asked)
+    write = rule is not None and wish.write_mask
+    if rule is not None:
+        methods[rule.band] = choose_method("class", areas[rule.band], target)
+        rule = replace(rule, bad=tuple(wish.bad)) if wish.bad is not None else rule
+        without = [s.id for s in scenes if rule.band in s.missing]
+        if without:
+            write = False
+            if wish.max_cloud is not None or wish.mask == "blank":
+                key = "max_cloud" if wish.max_cloud is not None else "mask: blank"
+                raise RecipeError(
+                    f"imagery.{request.layer}.{key}: {len(without)} scenes lack their mask "
+                    f"({rule.band}), {without[0]} first",
+                    hint=f"leave {key} out, or exclude those scenes with `where`",
+                )
+            warnings.append(f"{request.layer}: {len(without)} scenes lack their mask and count as clear")
+    elif wish.max_cloud is not None or wish.mask == "blank":
+        raise RecipeError(
+            f"imagery.{request.layer}: collection {collection.name} has no mask for max_cloud or mask: blank"
+        )
+    read = LayerRead(bands, methods, collection.nodata, rule)
+    return read, [_mask_spec(loaded, request)] if write else []
+
+
+def _asked(wish: Mapping[str, str], band: str, collection: Collection) -> str:
+    for name, method in wish.items():
+        known = collection.band(name)
+        if known is not None and known.name == band:
+            return method
+    return "auto"
+
+
+def _collection(request: LayerRequest) -> Collection:
+    if request.collection is None:
+        raise RecipeError(f"{request.layer}: names no collection")
+    return request.collection
+
+
+def _imagery_spec(loaded: LoadedRecipe, request: LayerRequest) -> LayerSpec:
+    collection, size = _collection(request), loaded.recipe.chips.pixels
+    bands = tuple(b for b in request.bands if collection.mask is None or b != collection.mask.band)
+    return LayerSpec(
+        name=request.layer, kind="imagery", collection=collection.name, bands=bands, dims=("band", "y", "x"),
+        dtype="int16", shape=(len(bands), size, size), resolution=loaded.recipe.chips.metres_per_pixel,
+        nodata=INT16_NODATA, scale=collection.scale, offset=0.0, unit="reflectance", credit=collection.credit,
+    )  # fmt: skip
+
+
+def _mask_spec(loaded: LoadedRecipe, request: LayerRequest) -> LayerSpec:
+    size = loaded.recipe.chips.pixels
+    return LayerSpec(
+        name=f"{request.layer}_mask", kind="mask", collection=_collection(request).name, bands=("mask",),
+        dims=("y", "x"),
+        dtype="uint8", shape=(size, size), resolution=loaded.recipe.chips.metres_per_pixel, nodata=255, unit="code",
+    )  # fmt: skip
+
+
+def _label(
+    loaded: LoadedRecipe, request: LayerRequest, areas: Mapping[str, float], target: float
+) -> tuple[LabelRead, LayerSpec]:
+    wish, size = loaded.recipe.labels[request.layer], loaded.recipe.chips.pixels
+    legend = request_legend(request)
+    band = request.bands[0]
+    nodata = request.collection.nodata if request.collection else None
+    method = choose_method("class", areas[band], target, wish.resample)
+    spec = LayerSpec(
+        name=request.layer, kind="label", collection=request.collection.name if request.collection else "file",
+        bands=(band,), dims=("y", "x"), dtype=legend.dtype, shape=(size, size),
+        resolution=loaded.recipe.chips.metres_per_pixel, nodata=legend.nodata, unit="class", legend=legend,
+        credit=request.collection.credit if request.collection else None,
+    )  # fmt: skip
+    return LabelRead(legend, method, nodata, band), spec

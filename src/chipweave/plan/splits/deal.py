@@ -1,0 +1,293 @@
+"""Dealing blocks to splits so that what is left after the gap has the shares that were asked for.
+
+Splits are numbers here, in yielding order: 0 gives way to all others. Whether a place is kept depends on
+its own block and on the blocks that it is near to, so places with the same blocks around them are one
+cluster, and pairs of places are looked at only once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+_ORDERS = 6
+_ROUNDS = 12
+_STEPS = 4_000
+"""Most single blocks that the last touch tries."""
+_WORK = 100_000_000
+"""Most cluster-block contacts that the last touch looks at, all steps together: some seconds."""
+_UNIT = 10**9
+"""Targets are whole parts of this: deficits are whole numbers, and no rounding decides a deal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Blocks and who is near whom.
+
+    Parameters
+    ----------
+    names
+        (b,) ids of the blocks.
+    weight
+        (b,) places in each block.
+    own, size
+        (c,) block and number of places of each cluster.
+    start, near
+        Compressed rows: cluster k is within the buffer of blocks ``near[start[k]:start[k + 1]]``, its own
+        excepted.
+    drop_both
+        Whether both sides of a border give way.
+    """
+
+    names: NDArray[np.str_]
+    weight: Ints
+    own: Ints
+    size: Ints
+    start: Ints
+    near: Ints
+    drop_both: bool
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks."""
+        return len(self.weight)
+
+    @property
+    def n_places(self) -> int:
+        """Number of places."""
+        return int(self.weight.sum())
+
+    @classmethod
+    def of(cls, names: NDArray[np.str_], of: Ints, i: Ints, j: Ints, *, drop_both: bool) -> Layout:
+        """Cluster the places.
+
+        Parameters
+        ----------
+        names
+            (b,) ids of the blocks.
+        of
+            (n,) each place's block.
+        i, j
+            (m,) pairs of places of different blocks that are closer than the buffer.
+        drop_both
+            Whether both sides of a border give way.
+        """
+        n_blocks = len(names)
+        place, other = np.concatenate([i, j]), of[np.concatenate([j, i])]
+        contacts = np.unique(place * n_blocks + other)
+        bounds = np.searchsorted(contacts, np.arange(len(of) + 1) * n_blocks)
+        around = contacts % n_blocks
+        clusters: dict[tuple[int, bytes], int] = {}
+        for number, block in enumerate(of.tolist()):
+            key = (block, around[bounds[number] : bounds[number + 1]].tobytes())
+            clusters[key] = clusters.get(key, 0) + 1
+        near = [np.frombuffer(data, np.int64) for _, data in clusters]
+        return cls(
+            names=names,
+            weight=np.bincount(of, minlength=n_blocks),
+            own=np.array([block for block, _ in clusters], np.int64),
+            size=np.array(list(clusters.values()), np.int64),
+            start=np.concatenate([[0], np.cumsum([len(n) for n in near])]).astype(np.int64),
+            near=np.concatenate([*near, np.empty(0, np.int64)]),
+            drop_both=drop_both,
+        )
+
+    def kept(self, splits: Ints, n_splits: int) -> Ints:
+        """Places that each split keeps after the gap, (s,), where block k goes to `splits[k]`."""
+        mine = splits[self.own]
+        theirs = splits[self.near]
+        facing = np.repeat(mine, np.diff(self.start))
+        loses = (theirs != facing) if self.drop_both else (theirs > facing)
+        before = np.concatenate([[0], np.cumsum(loses)])
+        stays = before[self.start[1:]] == before[self.start[:-1]]
+        return np.bincount(mine[stays], weights=self.size[stays], minlength=n_splits).astype(np.int64)
+
+
+def deal(layout: Layout, fractions: Floats, *, tolerance: float, seed: int) -> Ints | None:
+    """Deal blocks by deficit, and find an assignment without an empty split if there is one.
+
+    Parameters
+    ----------
+    layout
+        Blocks and their contacts.
+    fractions
+        (s,) of the places that are kept, in yielding order, positive, summing to one.
+    tolerance
+        How far a share may be from its fraction; a quarter of it is aimed at.
+    seed
+        Of the orders in which blocks are dealt.
+
+    Returns
+    -------
+    ndarray or None
+        (b,) the split of each block; None where every assignment leaves a split empty.
+    """
+    goal = tolerance / 4
+    best, score = np.zeros(layout.n_blocks, np.int64), (len(fractions), 1.0)
+    for attempt in range(_ORDERS):
+        for splits in _deals(layout, fractions, _order(layout.names, seed, attempt)):
+            this = _score(layout, splits, fractions)
+            if this < score:
+                best, score = splits, this
+            if score <= (0, goal):
+                return best
+    if score[0]:
+        spread = _spread(layout, len(fractions), _order(layout.names, seed, _ORDERS))
+        if spread is None:
+            return None
+        best = spread
+    return _touch_up(layout, best, fractions, goal, _order(layout.names, seed, _ORDERS))
+
+
+def _order(names: NDArray[np.str_], seed: int, attempt: int) -> Ints:
+    """Blocks in an order that depends on their ids, the seed and nothing else."""
+    text = [hashlib.blake2b(f"{seed}:{attempt}:{name}".encode(), digest_size=16).digest() for name in names]
+    return np.array(sorted(range(len(text)), key=text.__getitem__), np.int64)
+
+
+def _score(layout: Layout, splits: Ints, fractions: Floats) -> tuple[int, float]:
+    """Empty splits, then the largest distance of a share from its fraction. Less is better."""
+    kept = layout.kept(splits, len(fractions))
+    return int(np.sum(kept == 0)), float(np.max(np.abs(kept / max(kept.sum(), 1) - fractions)))
+
+
+def _deals(layout: Layout, fractions: Floats, order: Ints) -> Iterator[Ints]:
+    """Deals of one order, each aimed higher where the gap took more from a split than from the others."""
+    log_target = np.log(fractions)
+    for _ in range(_ROUNDS):
+        target = np.exp(log_target - log_target.max())
+        splits = _deal_once(layout.weight, np.rint(target / target.sum() * _UNIT).astype(np.int64), order)
+        yield splits
+        kept = layout.kept(splits, len(fractions))
+        # A split with nothing left is asked for as if half a place had been.
+        shares = np.maximum(kept, 0.5) / max(kept.sum(), 0.5)
+        log_target = log_target + 0.7 * np.log(fractions / shares)
+
+
+def _deal_once(weight: Ints, target: Ints, order: Ints) -> Ints:
+    """Each block goes to the split that is furthest behind its part of what has been dealt so far."""
+    splits = np.zeros(len(weight), np.int64)
+    parts, whole = [int(t) for t in target], int(target.sum())
+    have, dealt = [0] * len(parts), 0
+    for block, places in zip(order.tolist(), weight[order].tolist(), strict=True):
+        dealt += places
+        behind = [part * dealt - mine * whole for part, mine in zip(parts, have, strict=True)]
+        to = behind.index(max(behind))
+        splits[block] = to
+        have[to] += places
+    return splits
+
+
+def _touch_up(layout: Layout, splits: Ints, fractions: Floats, goal: float, order: Ints) -> Ints:
+    """Move single blocks while that brings the shares closer, until they are close enough."""
+    best, score = splits.copy(), _score(layout, splits, fractions)
+    steps = min(_STEPS, _WORK // (len(layout.near) + len(layout.own)))
+    moved = True
+    while moved:
+        moved = False
+        for block in order.tolist():
+            for to in range(len(fractions)):
+                if score <= (0, goal) or steps <= 0:
+                    return best
+                if to == best[block]:
+                    continue
+                steps -= 1
+                trial = best.copy()
+                trial[block] = to
+                this = _score(layout, trial, fractions)
+                if this < score:
+                    best, score, moved = trial, this, True
+    return best
+
+
+def _spread(layout: Layout, n_splits: int, order: Ints) -> Ints | None:
+    """Find an assignment that leaves no split empty, or show that there is none.
+
+    Take any assignment in which every split keeps a place. It is enough to look at one kept place a split:
+
+    - `larger`: give the block of split s's place to s, for every s but 0, and all other blocks to 0. A
+      place of s gives way only to blocks of higher splits; those are now single blocks that had the same
+      split before, and it was kept beside them. The place of split 0 lies in a block that still goes to 0,
+      and the same holds for it. So some choice of one block for each split but the first, the rest to the
+      first, also leaves no split empty, and trying all such choices is exhaustive.
+    - `both`: a place is kept only where its block and all that it is near to go to one split. Give those
+      blocks to s, for every s but 0, and all others to 0: every one of the places is kept still. So one
+      such neighbourhood a split is chosen in place of one block.
+
+    Choices are made from the highest split down. After each, clusters that are near to the chosen blocks,
+    or in them, can be kept for no lower split: `alive` are the others.
+    """
+    around = _Around.of(layout)
+    dead: set[tuple[int, bytes]] = set()
+
+    def search(left: int, alive: Bools) -> list[Ints] | None:
+        if left == 0:
+            return []
+        state = (left, np.packbits(alive).tobytes())
+        if state in dead:
+            return None
+        for chosen in around.choices(alive, order):
+            rest = alive & ~around.touched(chosen)
+            if rest.any():
+                found = search(left - 1, rest)
+                if found is not None:
+                    return [chosen, *found]
+        dead.add(state)
+        return None
+
+    chosen = search(n_splits - 1, np.ones(len(layout.own), bool))
+    if chosen is None:
+        return None
+    splits = np.zeros(layout.n_blocks, np.int64)
+    for split, blocks in zip(range(n_splits - 1, 0, -1), chosen, strict=True):
+        splits[blocks] = split
+    return splits
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """For each block the clusters in it or near to it."""
+
+    layout: Layout
+    start: Ints
+    clusters: Ints
+
+    @classmethod
+    def of(cls, layout: Layout) -> _Around:
+        owner = np.repeat(np.arange(len(layout.own)), np.diff(layout.start))
+        block = np.concatenate([layout.own, layout.near])
+        cluster = np.concatenate([np.arange(len(layout.own)), owner])
+        order = np.argsort(block, kind="stable")
+        start = np.searchsorted(block[order], np.arange(layout.n_blocks + 1))
+        return cls(layout, start, cluster[order])
+
+    def touched(self, blocks: Ints) -> Bools:
+        """Clusters that lie in one of the blocks or are near to one."""
+        out = np.zeros(len(self.layout.own), bool)
+        for block in blocks.tolist():
+            out[self.clusters[self.start[block] : self.start[block + 1]]] = True
+        return out
+
+    def choices(self, alive: Bools, order: Ints) -> Iterator[Ints]:
+        """Yield what one split could be given so that it keeps a place, in order."""
+        layout = self.layout
+        place = np.empty(layout.n_blocks, np.int64)
+        place[order] = np.arange(layout.n_blocks)
+        candidates = np.flatnonzero(alive)
+        candidates = candidates[np.argsort(place[layout.own[candidates]], kind="stable")]
+        seen: set[bytes] = set()
+        for cluster in candidates.tolist():
+            chosen = layout.own[cluster : cluster + 1]
+            if layout.drop_both:
+                chosen = np.union1d(chosen, layout.near[layout.start[cluster] : layout.start[cluster + 1]])
+            if chosen.tobytes() not in seen:
+                seen.add(chosen.tobytes())
+                yield chosen

@@ -1,0 +1,110 @@
+"""Rules between keys that lie far apart; on the raw mapping, to be told together with all other problems."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from chipweave.recipe import keep
+from chipweave.recipe.places import needs_area
+
+Path = tuple[str | int, ...]
+
+
+class Problem(NamedTuple):
+    """What is wrong at a place of the recipe."""
+
+    path: Path
+    text: str
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Known word that looks most like `word`, or an empty string where none is known."""
+    names = {name.lower(): name for name in known}
+    found = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.0)
+    return names[found[0]] if found else ""
+
+
+def crosscheck(raw: Mapping[str, Any]) -> list[Problem]:
+    """Problems between the parts of a recipe.
+
+    Parameters
+    ----------
+    raw
+        The recipe as a mapping; what has the wrong type is passed over, since the models report it.
+    """
+    return [*_presence(raw), *_layer_names(raw), *_layer_references(raw), *_keep(raw)]
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return {str(k): v for k, v in value.items()} if isinstance(value, Mapping) else {}
+
+
+def _presence(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    if raw.get("parts"):
+        return
+    if not raw.get("imagery") and not raw.get("labels"):
+        yield Problem((), "no layer: give at least one under imagery or labels")
+    if raw.get("area") is None and needs_area(raw):
+        yield Problem((), "area: missing; say where, such as area: {geojson: aoi.geojson}")
+
+
+def _layer_names(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    seen = {f"{name}_mask": f"the mask of imagery.{name}" for name in _mapping(raw.get("imagery"))}
+    for section in ("imagery", "labels", "text"):
+        for name in _mapping(raw.get(section)):
+            if name in seen:
+                yield Problem((section, name), f"the name is taken by {seen[name]}")
+            seen.setdefault(name, f"{section}.{name}")
+
+
+def _layer_references(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """Keys that name a layer, or an attribute where the contract allows one."""
+    imagery = list(_mapping(raw.get("imagery")))
+    rasters = [*imagery, *_mapping(raw.get("labels"))]
+    columns = [*rasters, *_mapping(raw.get("attributes"))]
+    for name, layer in _mapping(raw.get("imagery")).items():
+        others = [other for other in imagery if other != name]
+        for key, inner in (("pair", "with"), ("register", "to")):
+            yield from _known(
+                ("imagery", name, key, inner), _mapping(_mapping(layer).get(key)).get(inner), others
+            )
+    for name, layer in _mapping(raw.get("text")).items():
+        yield from _known(("text", name, "from"), _mapping(layer).get("from"), rasters)
+    split, balance = _mapping(raw.get("split")), _mapping(raw.get("balance"))
+    yield from _known(("split", "stratify"), split.get("stratify"), columns)
+    yield from _known(("balance", "by"), balance.get("by"), columns)
+
+
+def _known(path: Path, value: object, known: list[str]) -> Iterator[Problem]:
+    if isinstance(value, str) and value not in known:
+        yield Problem(path, f"got {value!r}, expected {_choice(value, known)}")
+
+
+def _choice(word: str, known: list[str]) -> str:
+    return f"a layer of this recipe; did you mean {nearest(word, known)!r}?" if known else "another layer"
+
+
+def _keep(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    expressions = raw.get("keep")
+    if not isinstance(expressions, list | tuple):
+        return
+    imagery, labels = _mapping(raw.get("imagery")), _mapping(raw.get("labels"))
+    for i, text in enumerate(expressions):
+        try:
+            conditions = keep.parse(text) if isinstance(text, str) else []
+        except ValueError:
+            continue
+        for one in conditions:
+            fields = keep.IMAGERY_FIELDS if one.layer in imagery else keep.LABEL_FIELDS
+            if one.layer not in imagery and one.layer not in labels:
+                known = [*imagery, *labels]
+                yield Problem(
+                    ("keep", i), f"unknown layer {one.layer!r}; did you mean {nearest(one.layer, known)!r}?"
+                )
+            elif one.field not in fields and not (one.code is not None and one.layer in labels):
+                own = "a class code, " if one.layer in labels else ""
+                yield Problem(
+                    ("keep", i), f"{one.layer!r} has no {one.field!r}, only {own}{', '.join(fields)}"
+                )

@@ -1,0 +1,296 @@
+"""Where: `area`, `chips`, `attributes`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, Field, Tag, field_validator, model_validator
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+
+from chipweave.recipe.base import (
+    Count,
+    Flag,
+    LaterNode,
+    Name,
+    Node,
+    NotNegative,
+    Number,
+    Positive,
+    Seed,
+    Share,
+    Text,
+    expected,
+    later,
+    one_of,
+    refused,
+)
+
+_AREA_SOURCES: Final = ("bbox", "geojson", "file", "country", "mgrs", "world")
+
+
+class Area(Node):
+    """Where chips lie: one of bbox, geojson, file, country, mgrs, world."""
+
+    bbox: tuple[Number, Number, Number, Number] | None = Field(
+        None, description="[west, south, east, north] in degrees; west > east crosses the antimeridian."
+    )
+    geojson: Text | None = Field(None, description="GeoJSON file with the area, in lon/lat.")
+    file: Text | None = Field(None, description="Vector file with the area; any CRS, but it must say which.")
+    layer: Text | None = Field(None, description="Layer of `file`; the first one if absent.")
+    where: Text | None = Field(None, description="Attribute filter on the features of `file`, as in SQL.")
+    country: Text | None = Field(
+        None, description="A country by its ISO 3166 alpha-3 code, such as PRT.", json_schema_extra=later()
+    )
+    mgrs: tuple[Text, ...] | None = Field(
+        None, description="MGRS tiles of 100 km, such as 29TNE.", json_schema_extra=later()
+    )
+    world: Literal["land"] | None = Field(None, description="All land.", json_schema_extra=later())
+    rule: Literal["centre", "within", "intersects"] = Field(
+        "centre",
+        description="Which chips belong: centre inside the area (half-open), wholly within, or touching it.",
+    )
+
+    @field_validator("bbox")
+    @classmethod
+    def _box(cls, box: tuple[float, float, float, float] | None) -> tuple[float, float, float, float] | None:
+        if box is not None:
+            west, south, east, north = box
+            if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90):
+                raise expected("[west, south, east, north] in degrees with south < north")
+            if west == east:
+                raise expected("[west, south, east, north] with west and east apart")
+        return box
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = [key for key in _AREA_SOURCES if getattr(self, key) is not None]
+        if len(given) != 1:
+            said = f"{' and '.join(given)} exclude each other" if given else "nothing says where"
+            raise refused(f"{said}; give exactly one of {', '.join(_AREA_SOURCES)}")
+        for key in ("layer", "where"):
+            if getattr(self, key) is not None and self.file is None:
+                raise refused("goes with 'file' only", at=key)
+        return self
+
+
+class Size(Node):
+    """Size of a chip on the ground."""
+
+    m: Positive = Field(description="Side in metres.")
+    px: Count = Field(le=65536, description="Side in pixels.")
+
+
+class Lattice(Node):
+    """The lattice on which chips lie: multiples of size times resolution from the anchor, in its CRS."""
+
+    anchor: Annotated[
+        Annotated[Literal["s2", "landsat"], Tag("~text")] | Annotated[tuple[Number, Number], Tag("~list")],
+        one_of("'s2', 'landsat' or [x0, y0]"),
+    ] = Field(
+        "s2",
+        description="s2: (0, 0) north, (0, 10 000 000) south. landsat: (15, 15). Or [x0, y0] in the CRS.",
+    )
+    snap: Flag = Field(
+        True,
+        description="A chip that is placed at a point snaps its corner to the pixel lattice.",
+        json_schema_extra=later(),
+    )
+
+
+class Subdivide(LaterNode):
+    """Cut each chip into n by n chips."""
+
+    n: Count = Field(description="Parts on a side.")
+    px: Count = Field(description="Side of a part in pixels.")
+
+
+class Exclude(LaterNode):
+    """Places to stay away from."""
+
+    near: Text = Field(description="Vector file of what to stay away from.")
+    m: NotNegative = Field(description="How far, in metres.")
+
+
+_OWN_KEYS: Final[dict[str, tuple[str, ...]]] = {
+    "grid": ("stride",),
+    "majortom": (),
+    "points": ("file", "where", "jitter_m", "centre"),
+    "features": ("file", "where", "jitter_m", "centre"),
+    "random": (),
+    "stratified": ("by", "quota"),
+    "cities": ("file", "std_km"),
+    "land_grid": ("km",),
+    "scene_tiles": ("of", "origin", "partial"),
+    "list": ("file",),
+}
+_SHARED_KEYS: Final = {"method", "count", "seed", "min_distance_m", "exclude"}
+_NEEDS_FILE: Final = {"points", "features", "cities", "list"}
+
+
+class Sampling(Node):
+    """How places are chosen in the area."""
+
+    method: Literal[
+        "grid",
+        "majortom",
+        "points",
+        "features",
+        "random",
+        "stratified",
+        "cities",
+        "land_grid",
+        "scene_tiles",
+        "list",
+    ] = Field(
+        "grid", description="The method.", json_schema_extra=later(*[m for m in _OWN_KEYS if m != "grid"])
+    )
+    stride: Count | None = Field(
+        None, description="grid: step in pixels; the chip's size if absent.", json_schema_extra=later()
+    )
+    file: Text | None = Field(
+        None,
+        description="points, features, cities: a vector file. list: a table of key, crs, transform.",
+        json_schema_extra=later(),
+    )
+    where: Text | None = Field(
+        None, description="points, features: attribute filter, as in SQL.", json_schema_extra=later()
+    )
+    jitter_m: NotNegative = Field(
+        0.0,
+        description="points, features: random shift of at most this many metres.",
+        json_schema_extra=later(),
+    )
+    centre: Literal["point", "bounds"] = Field(
+        "point",
+        description="points, features: a chip's centre is the feature's own point, or that of its bounds.",
+        json_schema_extra=later(),
+    )
+    by: Text | None = Field(
+        None, description="stratified: layer whose classes are the strata.", json_schema_extra=later()
+    )
+    quota: (
+        Annotated[
+            Annotated[Count, Tag("~number")] | Annotated[dict[str, Count], Tag("~map")],
+            one_of("a number of chips, or a mapping of class to number"),
+        ]
+        | None
+    ) = Field(
+        None, description="stratified: chips a class, one number or by class.", json_schema_extra=later()
+    )
+    std_km: Positive | None = Field(
+        None, description="cities: spread around each city in kilometres.", json_schema_extra=later()
+    )
+    km: Positive | None = Field(
+        None, description="land_grid: step of the grid in kilometres.", json_schema_extra=later()
+    )
+    of: Text | None = Field(
+        None, description="scene_tiles: layer whose scenes are tiled.", json_schema_extra=later()
+    )
+    origin: Literal["ul"] = Field(
+        "ul", description="scene_tiles: corner that tiling starts from.", json_schema_extra=later()
+    )
+    partial: Literal["drop"] = Field(
+        "drop", description="scene_tiles: what becomes of cut tiles.", json_schema_extra=later()
+    )
+    count: Count | None = Field(None, description="At most this many places.", json_schema_extra=later())
+    seed: Seed = Field(0, description="Seed of every random choice here.", json_schema_extra=later())
+    min_distance_m: NotNegative = Field(
+        0.0, description="Least distance between places in metres.", json_schema_extra=later()
+    )
+    exclude: Exclude | None = Field(None, description="Places to stay away from.", json_schema_extra=later())
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> Self:
+        allowed = {*_SHARED_KEYS, *_OWN_KEYS[self.method]}
+        for key in type(self).model_fields:
+            if key in self.model_fields_set and key not in allowed:
+                raise refused(f"is no option of method {self.method!r}", at=key)
+        if self.method in _NEEDS_FILE and self.file is None:
+            raise refused(f"method {self.method!r} needs 'file'")
+        return self
+
+
+def _check_crs(text: str) -> str:
+    if text == "utm":
+        return text
+    try:
+        crs = CRS.from_user_input(text)
+    except (CRSError, ValueError):
+        raise expected("'utm' or a CRS such as EPSG:3035") from None
+    if not (crs.is_geographic or crs.is_projected):
+        raise expected("'utm' or a CRS of the plane such as EPSG:3035")
+    return text
+
+
+class Chips(Node):
+    """The chips: size, resolution, CRS, lattice, sampling."""
+
+    size: Annotated[
+        Annotated[Count, Field(le=65536), Tag("~number")] | Annotated[Size, Tag("~map")],
+        one_of("a whole number of pixels, or {m:, px:}"),
+    ] = Field(description="Side of a chip in pixels, or {m:, px:}: metres and pixels.")
+    resolution: Positive | None = Field(
+        None,
+        description="Metres a pixel (degrees in a geographic CRS); 10 without this and {m:, px:}.",
+    )
+    crs: Annotated[Text, AfterValidator(_check_crs)] = Field(
+        "utm", description="utm: each chip in the zone of its centre. Or any CRS that PROJ knows."
+    )
+    lattice: Lattice = Field(default_factory=Lattice, description="The lattice on which chips lie.")
+    max_overlap: Share = Field(
+        0.0,
+        description="Where UTM zones meet: largest share of a chip under one of a lower-numbered zone.",
+    )
+    subdivide: Subdivide | None = Field(None, description="Cut each chip.", json_schema_extra=later())
+    key: Text | None = Field(None, description="Template of a chip's key.", json_schema_extra=later())
+    majortom: Flag = Field(False, description="Columns with the Major TOM cell.", json_schema_extra=later())
+    sampling: Sampling = Field(default_factory=Sampling, description="How places are chosen in the area.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        crs = None if self.crs == "utm" else CRS.from_user_input(self.crs)
+        if crs is not None and isinstance(self.size, Size) and crs.axis_info[0].unit_name != "metre":
+            raise refused("{m:, px:} needs a CRS in metres; give pixels and 'resolution'", at="size")
+        if crs is not None and crs.is_geographic and self.resolution is None:
+            raise refused("is needed, in degrees, in a geographic CRS", at="resolution")
+        if isinstance(self.size, Size) and self.resolution is not None:
+            said = self.size.m / self.size.px
+            if not math.isclose(said, self.resolution, rel_tol=1e-9):
+                raise refused(
+                    f"got {self.resolution:g}, but size says {said:g}; leave one out", at="resolution"
+                )
+        return self
+
+    @property
+    def pixels(self) -> int:
+        """Side of a chip in pixels."""
+        return self.size.px if isinstance(self.size, Size) else self.size
+
+    @property
+    def metres_per_pixel(self) -> float:
+        """Resolution in units of the CRS: metres, or degrees in a geographic CRS."""
+        if isinstance(self.size, Size):
+            return self.size.m / self.size.px
+        return 10.0 if self.resolution is None else self.resolution
+
+
+class Attribute(LaterNode):
+    """One column that chips get from a file."""
+
+    file: Text = Field(description="Vector file or table.")
+    column: Text = Field(description="Its column.")
+    join: Literal["within", "nearest"] = Field("within", description="Which feature a chip's centre takes.")
+
+
+Attributes = dict[Name, Attribute]
+
+
+def needs_area(mapping: Mapping[str, Any]) -> bool:
+    """Whether a raw recipe must say where: sampling from a file or from scenes brings its own places."""
+    chips = mapping.get("chips")
+    sampling = chips.get("sampling") if isinstance(chips, dict) else None
+    method = sampling.get("method") if isinstance(sampling, dict) else None
+    return "parts" not in mapping and method not in {*_NEEDS_FILE, "scene_tiles"}

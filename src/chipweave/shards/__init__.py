@@ -1,0 +1,1 @@
+"""Samples to files and back: parts, deal, tars, Zarr, index, statistics, manifest."""

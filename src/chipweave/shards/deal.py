@@ -1,0 +1,293 @@
+"""Deal: from parts, which hold neighbours of all splits, to shards of one split that draw from many parts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Literal, Protocol, TypeVar
+
+import numpy as np
+
+from chipweave.errors import ChipweaveError
+from chipweave.shards.files import atomic_path, write_all
+from chipweave.shards.parts import PartReader, PartSample
+from chipweave.shards.receipts import (
+    FOLDER,
+    FileReceipt,
+    Receipt,
+    load_file_receipt,
+    save_file_receipt,
+)
+from chipweave.shards.tar import END
+
+SPLITS = ("train", "val", "test")
+"""Order of the splits in `index.parquet`; others follow by name."""
+
+_COALESCE = 8 << 20  # bytes that lie side by side are read at once up to this many
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Mapper(Protocol):
+    """Runs a function over tasks, anywhere; results come in the tasks' order."""
+
+    def __call__(self, function: Callable[[T], R], tasks: Sequence[T], /) -> Iterable[R]:
+        """Run it."""
+
+
+def serial(function: Callable[[T], R], tasks: Sequence[T], /) -> list[R]:
+    """Run a function over tasks in this process, one after another."""
+    return [function(task) for task in tasks]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A range of bytes of a part."""
+
+    part: str
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """One shard to be dealt: picklable, so that any process may do it.
+
+    Parameters
+    ----------
+    folder, work
+        The dataset and its scratch folder.
+    path
+        Of the shard, below the dataset.
+    pieces
+        The samples, in order.
+    digest
+        Of the samples and their order.
+    """
+
+    folder: Path
+    work: Path
+    path: str
+    pieces: tuple[Piece, ...]
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRow:
+    """A dealt shard.
+
+    Parameters
+    ----------
+    path
+        Below the dataset, with slashes.
+    split
+        Its only one.
+    bytes, sha256
+        Of the file.
+    samples
+        Numbers of the samples, as they were given to `deal_webdataset`.
+    offsets
+        Where each sample's first record begins.
+    """
+
+    path: str
+    split: str
+    bytes: int
+    sha256: str
+    samples: tuple[int, ...]
+    offsets: tuple[int, ...]
+
+
+def located(receipts: Sequence[Receipt]) -> list[PartSample]:
+    """List the samples of all batches in plan order: by batch, then as they were woven."""
+    ordered = sorted(receipts, key=lambda receipt: receipt.batch)
+    return [PartSample(r.part, row, r.sha256) for r in ordered for row in r.samples]
+
+
+def split_order(splits: Iterable[str]) -> list[str]:
+    """Each split once: train, val, test, then others by name."""
+    return sorted(set(splits), key=lambda s: (SPLITS.index(s) if s in SPLITS else len(SPLITS), s))
+
+
+def order(
+    entries: Sequence[tuple[str, str, int]], shuffle: Literal["global", "none"], seed: int
+) -> dict[str, list[int]]:
+    """In which order the samples of each split are dealt.
+
+    Parameters
+    ----------
+    entries
+        Split, key and position in the plan of each sample.
+    shuffle
+        ``global``: a permutation that hangs on the seed, the split and the set of its keys alone, not on
+        batches. ``none``: as planned.
+    seed
+        Of the recipe.
+
+    Returns
+    -------
+    dict
+        By split, in the order of the index: numbers into `entries`.
+
+    Raises
+    ------
+    ChipweaveError
+        A key comes twice.
+    """
+    if len({key for _, key, _ in entries}) != len(entries):
+        raise ChipweaveError("a sample's key comes twice in the plan")
+    dealt: dict[str, list[int]] = {}
+    for split in split_order(s for s, _, _ in entries):
+        numbers = [i for i, entry in enumerate(entries) if entry[0] == split]
+        if shuffle == "none":
+            dealt[split] = sorted(numbers, key=lambda i: entries[i][2])
+        else:
+            by_key = sorted(numbers, key=lambda i: entries[i][1])
+            dealt[split] = [by_key[i] for i in _generator(seed, split).permutation(len(by_key))]
+    return dealt
+
+
+def _generator(seed: int, split: str) -> np.random.Generator:
+    digest = hashlib.sha256(f"{seed}/{split}".encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big")))
+
+
+def digest_of(samples: Iterable[PartSample], *more: object) -> str:
+    """SHA-256 of which bytes are dealt in which order."""
+    digest = hashlib.sha256(repr(more).encode())
+    for sample in samples:
+        row = sample.row
+        digest.update(f"{row.key}\n{sample.sha256}\n{sample.part}\n{row.offset}\n{row.size}\n".encode())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """What is dealt where: every format deals the same samples in the same order.
+
+    Parameters
+    ----------
+    folder, work
+        The dataset and its scratch folder, on one file system.
+    samples
+        As `located` gives them.
+    order
+        As `order` gives it, numbers into `samples`.
+    """
+
+    folder: Path
+    work: Path
+    samples: tuple[PartSample, ...]
+    order: Mapping[str, Sequence[int]]
+
+
+def make_deal(
+    folder: Path, work: Path, receipts: Sequence[Receipt], shuffle: Literal["global", "none"], seed: int
+) -> Deal:
+    """Lay out the deal of all samples that have a receipt; see `located` and `order`."""
+    samples = tuple(located(receipts))
+    entries = [(sample.row.split, sample.row.key, i) for i, sample in enumerate(samples)]
+    return Deal(folder, work, samples, order(entries, shuffle, seed))
+
+
+def deal_webdataset(deal: Deal, samples_per_shard: int, mapper: Mapper = serial) -> list[ShardRow]:
+    """Deal samples into `shards/{split}-%06d.tar`, gap-free, each shard atomically.
+
+    Shards that an earlier run finished from the same samples are not dealt again; others that lie there
+    are removed.
+
+    Parameters
+    ----------
+    deal
+        What is dealt.
+    samples_per_shard
+        All shards but a split's last one hold that many.
+    mapper
+        Runs the shards, here or elsewhere.
+
+    Returns
+    -------
+    list of ShardRow
+        In index order.
+
+    Raises
+    ------
+    ChipweaveError
+        Disk full, or a part that is not as its receipt says.
+    """
+    planned: list[tuple[str, ShardTask, tuple[int, ...]]] = []
+    for split, numbers in deal.order.items():
+        for shard, start in enumerate(range(0, len(numbers), samples_per_shard)):
+            chosen = tuple(numbers[start : start + samples_per_shard])
+            planned.append((split, _task(deal, f"{split}-{shard:06d}", chosen), chosen))
+    tasks = [task for _, task, _ in planned]
+    _remove_others(deal.folder / "shards", {deal.folder / task.path for task in tasks})
+    rows = []
+    for (split, task, chosen), receipt in zip(planned, mapper(deal_shard, tasks), strict=True):
+        size, sha256 = receipt.files[task.path]
+        offsets = accumulate((piece.size for piece in task.pieces[:-1]), initial=0)
+        rows.append(ShardRow(task.path, split, size, sha256, chosen, tuple(offsets)))
+    return rows
+
+
+def _task(deal: Deal, name: str, chosen: Sequence[int]) -> ShardTask:
+    picked = [deal.samples[i] for i in chosen]
+    pieces = tuple(Piece(s.part, s.row.offset, s.row.size) for s in picked)
+    return ShardTask(deal.folder, deal.work, f"shards/{name}.tar", pieces, digest_of(picked, "tar"))
+
+
+def _remove_others(folder: Path, wanted: set[Path]) -> None:
+    for path in folder.glob("*.tar"):
+        if path not in wanted:
+            path.unlink()
+
+
+def deal_shard(task: ShardTask) -> FileReceipt:
+    """Write one shard and its receipt, unless both are there already."""
+    target = task.folder / task.path
+    receipt_path = task.work / FOLDER / f"shard-{target.stem}.json"
+    done = load_file_receipt(receipt_path, task.digest, task.folder)
+    if done is not None:
+        return done
+    digest, size = hashlib.sha256(), 0
+    with (
+        PartReader(task.work) as parts,
+        atomic_path(target) as temporary,
+        temporary.open("wb", buffering=0) as file,
+    ):
+        for data in _stream(parts, task.pieces):
+            write_all(file.fileno(), [data])
+            digest.update(data)
+            size += len(data)
+    receipt = FileReceipt(task.digest, {task.path: (size, digest.hexdigest())})
+    save_file_receipt(receipt_path, receipt)
+    return receipt
+
+
+def _stream(parts: PartReader, pieces: Sequence[Piece]) -> Iterator[bytes]:
+    for piece in coalesce(pieces):
+        yield parts.read(piece.part, piece.offset, piece.size)
+    yield END
+
+
+def coalesce(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Join neighbours that lie side by side in one part, up to 8 MiB."""
+    held: Piece | None = None
+    for piece in pieces:
+        if (
+            held is not None
+            and held.part == piece.part
+            and held.offset + held.size == piece.offset
+            and held.size + piece.size <= _COALESCE
+        ):
+            held = Piece(held.part, held.offset, held.size + piece.size)
+            continue
+        if held is not None:
+            yield held
+        held = piece
+    if held is not None:
+        yield held

@@ -1,0 +1,180 @@
+"""Parts: what a batch writes, its samples of all splits one after another, ready to be dealt."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from chipweave.errors import ChipweaveError
+from chipweave.shards.files import atomic_path, write_all
+from chipweave.shards.sample import Sample, sample_members
+from chipweave.shards.tar import records
+
+_OPEN_PARTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class SampleEntry:
+    """Where a sample lies in its part.
+
+    Parameters
+    ----------
+    key, split
+        Of the sample.
+    offset, size
+        Its tar records, in bytes from the start of the part.
+    members
+        By field (``json`` or a layer): offset of the file's own bytes from the sample's start, and size.
+    """
+
+    key: str
+    split: str
+    offset: int
+    size: int
+    members: dict[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow(SampleEntry):
+    """The same with the facts that the index needs: a mapping of plain JSON values."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PartSample:
+    """A sample and the part it lies in: a path below the build's scratch folder, and its SHA-256."""
+
+    part: str
+    row: SampleRow
+    sha256: str = ""
+
+
+class PartWriter:
+    """Writes a part: tar records of whole samples, without the end of an archive.
+
+    Nothing is seen under `path` before `close`; leaving a ``with`` block by an error leaves nothing.
+
+    Parameters
+    ----------
+    path
+        The part.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.bytes = 0
+        self._hash = hashlib.sha256()
+        self._entries: list[SampleEntry] = []
+        self._keys: set[str] = set()
+        self._stack = ExitStack()
+        temporary = self._stack.enter_context(atomic_path(path))
+        self._file = self._stack.enter_context(temporary.open("wb", buffering=0))
+
+    @property
+    def sha256(self) -> str:
+        """Of what has been written so far, in hex."""
+        return self._hash.hexdigest()
+
+    def add(self, sample: Sample) -> SampleEntry:
+        """Append a sample.
+
+        Raises
+        ------
+        ChipweaveError
+            Disk full, a key that this part has already, or a sample that cannot be written.
+        """
+        if sample.key in self._keys:
+            raise ChipweaveError(f"sample {sample.key} comes twice in {self.path.name}")
+        buffers, members, size = records(sample_members(sample))
+        try:
+            write_all(self._file.fileno(), buffers)
+        except OSError as exc:
+            self._abort(exc)
+        for buffer in buffers:
+            self._hash.update(buffer)
+        entry = SampleEntry(sample.key, sample.split, self.bytes, size, members)
+        self.bytes += size
+        self._keys.add(sample.key)
+        self._entries.append(entry)
+        return entry
+
+    def close(self) -> list[SampleEntry]:
+        """Give the part its name.
+
+        Returns
+        -------
+        list of SampleEntry
+            In the order of writing.
+        """
+        self._stack.close()
+        return list(self._entries)
+
+    def _abort(self, exc: OSError) -> None:
+        if not self._stack.__exit__(type(exc), exc, exc.__traceback__):
+            raise exc
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, exc, trace)
+
+
+class PartReader:
+    """Reads byte ranges of parts below a folder; keeps the last few open.
+
+    Parameters
+    ----------
+    work
+        The build's scratch folder.
+    """
+
+    def __init__(self, work: Path) -> None:
+        self._work = work
+        self._fds: OrderedDict[str, int] = OrderedDict()
+
+    def read(self, part: str, offset: int, size: int) -> bytes:
+        """Bytes `offset` to `offset + size` of a part.
+
+        Raises
+        ------
+        ChipweaveError
+            The part ends before.
+        """
+        fd = self._open(part)
+        pieces: list[bytes] = []
+        while size > 0:
+            piece = os.pread(fd, size, offset)
+            if not piece:
+                raise ChipweaveError(
+                    f"{self._work / part} is shorter than its receipt says",
+                    hint="remove it and run the same command again",
+                )
+            pieces.append(piece)
+            offset, size = offset + len(piece), size - len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _open(self, part: str) -> int:
+        if part in self._fds:
+            self._fds.move_to_end(part)
+        else:
+            if len(self._fds) >= _OPEN_PARTS:
+                os.close(self._fds.popitem(last=False)[1])
+            self._fds[part] = os.open(self._work / part, os.O_RDONLY)
+        return self._fds[part]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._fds:
+            os.close(self._fds.popitem()[1])

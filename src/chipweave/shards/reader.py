@@ -1,0 +1,192 @@
+"""Random access to a finished dataset: samples by key, straight from the tars."""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import geopandas as gpd
+import numpy as np
+import rioxarray  # noqa: F401  (registers `.rio`)
+import xarray as xr
+from affine import Affine
+
+from chipweave.errors import UsageError, VerifyError
+from chipweave.shards.index import NAME, read_index
+from chipweave.shards.sample import JSON, Array, decode_npy
+
+_OPEN_SHARDS = 64
+_OFFSET = "_offset"
+
+
+class Reader:
+    """A dataset by key. Cheap to pickle, so that each worker of a loader opens the shards itself.
+
+    Parameters
+    ----------
+    folder
+        The dataset.
+
+    Raises
+    ------
+    UsageError
+        The folder holds no dataset.
+
+    Examples
+    --------
+    >>> with Reader(folder) as reader:                             # doctest: +SKIP
+    ...     meta, arrays = reader.read(reader.keys[0])
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / NAME).is_file():
+            raise UsageError(f"{self.folder} is no chipweave dataset: it has no {NAME}")
+        self.index: gpd.GeoDataFrame = read_index(self.folder)
+        self.keys: list[str] = self.index["key"].tolist()
+        self._rows = {key: i for i, key in enumerate(self.keys)}
+        fields = [c.removesuffix(_OFFSET) for c in self.index.columns if c.endswith(_OFFSET)]
+        self.layers: list[str] = [field for field in fields if field != JSON]
+        self._shards: list[str] = self.index["shard"].tolist()
+        self._ranges = {
+            field: self.index[[f"{field}{_OFFSET}", f"{field}_size"]].to_numpy(np.int64) for field in fields
+        }
+        self._maps: OrderedDict[str, mmap.mmap] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._rows
+
+    def read(self, key: str) -> tuple[dict[str, Any], dict[str, Array]]:
+        """Metadata and arrays of a sample.
+
+        Returns
+        -------
+        meta
+            Contents of its `{key}.json`.
+        arrays
+            By layer: ``(band, y, x)``, ``(time, band, y, x)`` or ``(y, x)``, writable, as stored.
+
+        Raises
+        ------
+        UsageError
+            No such key, or the dataset has no tars.
+        VerifyError
+            The index and the shard do not fit together.
+        """
+        row = self._row(key)
+        return self._meta(row), {layer: self._array(row, layer) for layer in self.layers}
+
+    def read_meta(self, key: str) -> dict[str, Any]:
+        """Metadata of a sample alone; raises as `read` does."""
+        return self._meta(self._row(key))
+
+    def to_xarray(self, key: str) -> xr.Dataset:
+        """Sample as a Dataset, one variable a layer, with coordinates and CRS as rioxarray knows them.
+
+        Imagery has a coordinate ``band``, named ``{layer}_band`` where layers of the sample have different
+        bands; a layer on a grid of its own has ``{layer}_y`` and ``{layer}_x``.
+        """
+        meta, arrays = self.read(key)
+        layers: Mapping[str, Any] = meta["layers"]
+        shared = len({tuple(v["bands"]) for v in layers.values() if "band" in v["dims"]}) <= 1
+        out = xr.Dataset(attrs={k: v for k, v in meta.items() if k in ("key", "split", "bbox")})
+        chip = (tuple(meta["transform"]), meta["height"], meta["width"])
+        for name, array in arrays.items():
+            layer = layers[name]
+            own = (tuple(layer["transform"]), *array.shape[-2:]) != chip
+            renamed = {"y": f"{name}_y", "x": f"{name}_x"} if own else {}
+            if not shared:
+                renamed["band"] = f"{name}_band"
+            dims = [renamed.get(d, d) for d in layer["dims"]]
+            out[name] = xr.Variable(dims, array, {k: v for k, v in layer.items() if k not in _NOT_ATTRS})
+            out = out.assign_coords(_coordinates(layer, dims, array.shape))
+        placed: xr.Dataset = out.rio.write_crs(meta["crs"]).rio.write_transform(Affine(*meta["transform"]))
+        return placed
+
+    def close(self) -> None:
+        """Let go of all shards; reading opens them again."""
+        while self._maps:
+            self._maps.popitem()[1].close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_maps": OrderedDict()}
+
+    def _row(self, key: str) -> int:
+        if key not in self._rows:
+            raise UsageError(f"{self.folder} has no sample {key}")
+        row = self._rows[key]
+        if not self._shards[row]:
+            raise UsageError(f"{self.folder} has no shards/*.tar; open its zarr/ with xarray instead")
+        return row
+
+    def _meta(self, row: int) -> dict[str, Any]:
+        try:
+            meta: dict[str, Any] = json.loads(self._bytes(row, JSON))
+        except ValueError as exc:
+            raise VerifyError(f"{self._name(row, JSON)} is no JSON: {exc}") from exc
+        if meta.get("key") != self.keys[row]:
+            raise VerifyError(f"{self._name(row, JSON)} belongs to sample {meta.get('key')}")
+        return meta
+
+    def _array(self, row: int, layer: str) -> Array:
+        try:
+            return decode_npy(self._bytes(row, layer)).copy()
+        except ValueError as exc:
+            raise VerifyError(f"{self._name(row, layer)} is broken: {exc}") from exc
+
+    def _name(self, row: int, field: str) -> str:
+        return f"{field} of {self.keys[row]} in {self._shards[row]}"
+
+    def _bytes(self, row: int, field: str) -> bytes:
+        offset, size = (int(x) for x in self._ranges[field][row])
+        shard = self._map(self._shards[row])
+        if offset < 0 or size < 0 or offset + size > len(shard):
+            raise VerifyError(f"{self._name(row, field)} lies outside of the file")
+        return shard[offset : offset + size]
+
+    def _map(self, shard: str) -> mmap.mmap:
+        if shard in self._maps:
+            self._maps.move_to_end(shard)
+            return self._maps[shard]
+        path = (self.folder / shard).resolve()
+        if not path.is_relative_to(self.folder.resolve()):
+            raise VerifyError(f"the index names {shard}, outside of {self.folder}")
+        try:
+            with path.open("rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as exc:
+            raise VerifyError(f"{self.folder / shard} cannot be read: {exc}") from exc
+        if len(self._maps) >= _OPEN_SHARDS:
+            self._maps.popitem(last=False)[1].close()
+        self._maps[shard] = mapped
+        return mapped
+
+
+_NOT_ATTRS = frozenset({"bands", "dims", "dtype", "shape", "transform", "fractions", "scene_labels", "items"})
+
+
+def _coordinates(layer: Mapping[str, Any], dims: list[str], shape: tuple[int, ...]) -> dict[str, Any]:
+    """Pixel centres, and names of bands."""
+    sizes = dict(zip(layer["dims"], zip(dims, shape, strict=True), strict=True))
+    affine = Affine(*layer["transform"])
+    coordinates: dict[str, Any] = {}
+    if "band" in sizes:
+        coordinates[sizes["band"][0]] = list(layer["bands"])
+    if affine.b == affine.d == 0:
+        for axis, origin, step in (("x", affine.c, affine.a), ("y", affine.f, affine.e)):
+            dim, size = sizes[axis]
+            coordinates[dim] = (dim, origin + step * (np.arange(size) + 0.5), {"axis": axis.upper()})
+    return coordinates

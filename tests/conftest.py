@@ -1,0 +1,50 @@
+"""What every test gets: sockets closed but for loopback; and the worlds, made once a session."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "guard"))
+
+import loopback  # noqa: E402
+
+# PROJ may otherwise fetch grids, and what a checkout's user has set must not steer the tests.
+os.environ["PROJ_NETWORK"] = "OFF"
+for _name in [n for n in os.environ if n.startswith("CHIPWEAVE_")]:
+    del os.environ[_name]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def closed_sockets(tmp_path_factory):
+    """Refuse every connection that leaves this machine, here and in Python subprocesses that get `guarded_env`.
+
+    A refusal inside a subprocess could be swallowed there: each is written to a file, which must stay empty.
+    """
+    log = tmp_path_factory.mktemp("guard") / "outside.log"
+    os.environ["LOOPBACK_GUARD_LOG"] = str(log)
+    loopback.close()
+    yield
+    loopback.reopen()
+    del os.environ["LOOPBACK_GUARD_LOG"]
+    assert not log.exists(), f"tried to leave this machine:\n{log.read_text()}"
+
+
+@pytest.fixture(scope="session")
+def border(tmp_path_factory):
+    """The analytic world where UTM zones 32 and 33 meet."""
+    from worlds.analytic import border_world
+
+    return border_world(tmp_path_factory.mktemp("border"))
+
+
+@pytest.fixture(scope="session")
+def south(tmp_path_factory):
+    """The analytic world on the southern hemisphere."""
+    from worlds.analytic import south_world
+
+    return south_world(tmp_path_factory.mktemp("south"))

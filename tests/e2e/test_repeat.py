@@ -1,0 +1,202 @@
+"""The same bytes, whatever the number of workers, a crash, or a resume."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from worlds import harness, recipes
+
+OUTPUT = {"formats": ["webdataset", "zarr"], "samples_per_shard": 16}
+SPLIT = {
+    "method": "blocks",
+    "block_km": 1.5,
+    "fractions": {"train": 0.6, "val": 0.2, "test": 0.2},
+    "buffer_m": 0,
+    "seed": 7,
+    "tolerance": 0.5,
+}
+MOMENTS = 10
+
+
+@pytest.fixture(scope="module")
+def job(border, tmp_path_factory) -> Path:
+    """A recipe with everything that could differ: two zones, mosaics, clouds, splits, both formats."""
+    tmp = tmp_path_factory.mktemp("job")
+    catalog = border.catalog("catalog_repeat")
+    area = {"bbox": [11.925, 44.975, 12.06, 45.04]}
+    s2 = recipes.imagery(recipes.SUMMER, max_cloud=60, min_valid=50, mask="blank")
+    return harness.write_recipe(tmp / "recipe.yaml", recipes.recipe(catalog, area, s2, output=OUTPUT, split=SPLIT))
+
+
+def run(job: Path, out: Path, workers: int) -> float:
+    begin = time.monotonic()
+    harness.succeed("build", job, "-o", out, "--workers", workers)
+    return time.monotonic() - begin
+
+
+@pytest.fixture(scope="module")
+def serial(job, tmp_path_factory) -> tuple[Path, float]:
+    """The dataset that every other must equal, and the seconds it took."""
+    out = tmp_path_factory.mktemp("serial") / "out"
+    run(job, out, 0)  # also compiles the kernels, which only the first build of a machine pays
+    again = out.with_name("again")
+    took = run(job, again, 0)
+    assert harness.digests(again) == harness.digests(out)
+    return out, took
+
+
+def same(out: Path, reference: Path) -> None:
+    made, right = harness.digests(out), harness.digests(reference)
+    assert made.keys() == right.keys()
+    assert not [p for p in right if made[p] != right[p]]
+
+
+def test_there_is_something_to_compare(serial):
+    out, _ = serial
+    files = harness.digests(out)
+    for split in ("train", "val", "test"):
+        assert f"shards/{split}-000000.tar" in files
+        assert any(p.startswith(f"zarr/{split}.zarr/") for p in files)
+    assert len(harness.read_samples(out)) >= 60
+
+
+def test_shards_are_gap_free_and_full(serial):
+    """Exact shards: all of `samples_per_shard` but the last of a split."""
+    out, _ = serial
+    for split in ("train", "val", "test"):
+        names = sorted(p.name for p in (out / "shards").glob(f"{split}-*.tar"))
+        assert names == [f"{split}-{n:06d}.tar" for n in range(len(names))]
+        sizes = [sum(1 for _ in harness.read_shard(out / "shards" / n)) for n in names]
+        assert set(sizes[:-1]) <= {16}
+        assert 1 <= sizes[-1] <= 16
+
+
+def test_nothing_is_left_behind(serial):
+    """No scratch, and every file but the manifest is in the manifest."""
+    out, _ = serial
+    assert not (out / ".work").exists()
+    manifest = harness.strict_json((out / "manifest.json").read_bytes())
+    assert set(manifest["files"]) == set(harness.tree(out)) - {"manifest.json"}
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_workers_do_not_change_a_byte(job, serial, tmp_path, workers):
+    out = tmp_path / "out"
+    run(job, out, workers)
+    same(out, serial[0])
+    assert harness.chipweave("verify", out).returncode == 0
+
+
+def test_another_folder_and_another_hour_do_not_change_a_byte(job, serial, tmp_path):
+    """The recipe from elsewhere, relative catalog and all, into a folder of another name, in another time zone."""
+    out = tmp_path / "deep" / "other name"
+    out.parent.mkdir()
+    harness.succeed("build", job, "-o", out, "--workers", 0, env=harness.guarded_env(TZ="Pacific/Auckland"), cwd=tmp_path)
+    same(out, serial[0])
+
+
+def kill(process: subprocess.Popen) -> None:
+    """SIGKILL to the whole group: no handler runs, in no worker."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def finished(out: Path) -> dict[str, tuple[int, int, int]]:
+    """Receipts and parts of finished batches: inode, size and mtime of each file. A rewrite changes one of them."""
+    found = {}
+    work = out / ".work"
+    receipts = sorted(work.rglob("*receipt*")) if work.exists() else []
+    for path in [p for r in receipts for p in ([r] if r.is_file() else r.rglob("*"))]:
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_file() and not path.name.endswith(".tmp") and not path.name.startswith("."):
+                s = path.stat()
+                found[path.relative_to(work).as_posix()] = (s.st_ino, s.st_size, s.st_mtime_ns)
+    return found
+
+
+def resume_watching(job: Path, out: Path, workers: int, before: dict) -> int:
+    """Resume, looking again and again at what was finished before: none of it may be written again."""
+    process = harness.start("build", job, "-o", out, "--workers", workers)
+    looks = 0
+    try:
+        while process.poll() is None:
+            now = finished(out)
+            for name, was in before.items():
+                # Gone is right at the end, when the scratch is removed.
+                assert now.get(name, was) == was, f"{name} was done again"
+                looks += name in now
+            time.sleep(0.02)
+    finally:
+        if process.poll() is None:
+            kill(process)
+    _, said = process.communicate()
+    assert process.returncode == 0, said[-4000:]
+    return looks
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_at_any_of_ten_moments_and_resumed_gives_the_same_bytes(job, serial, tmp_path, workers):
+    """Moments are spread over the run time; what was finished before the kill is not done again."""
+    took = serial[1] if workers == 0 else run(job, tmp_path / "timed", workers)
+    cut = with_batches = looked = 0
+    for n in range(MOMENTS):
+        out = tmp_path / f"out{n}"
+        process = harness.start("build", job, "-o", out, "--workers", workers)
+        # Python's own start (about a second) is no moment of the build.
+        time.sleep(0.8 + (took - 0.8) * (n + 0.5) / MOMENTS)
+        cut += process.poll() is None
+        kill(process)
+        before = finished(out)
+        with_batches += bool(before)
+        looked += resume_watching(job, out, workers, before)
+        same(out, serial[0])
+        assert harness.chipweave("verify", out).returncode == 0
+    assert cut >= MOMENTS - 2, "most kills came too late"
+    assert with_batches >= 2, "no kill left a finished batch: nothing was proved about them"
+    assert looked > 0
+
+
+@pytest.mark.slow
+def test_killed_three_times_in_a_row(job, serial, tmp_path):
+    out = tmp_path / "out"
+    for share in (0.4, 0.6, 0.8):
+        process = harness.start("build", job, "-o", out, "--workers", 0)
+        time.sleep(serial[1] * share)
+        kill(process)
+    run(job, out, 0)
+    same(out, serial[0])
+
+
+def test_killed_once_in_the_middle_and_resumed(job, serial, tmp_path):
+    """The quick member of the family above: kill as soon as a batch is finished."""
+    out = tmp_path / "out"
+    process = harness.start("build", job, "-o", out, "--workers", 0)
+    deadline = time.monotonic() + 120
+    while not finished(out) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    kill(process)
+    before = finished(out)
+    resume_watching(job, out, 0, before)
+    same(out, serial[0])
+
+
+def test_interrupted_by_the_user_is_130_and_can_be_resumed(job, serial, tmp_path):
+    out = tmp_path / "out"
+    process = harness.start("build", job, "-o", out, "--workers", 0)
+    deadline = time.monotonic() + 120
+    while not (out / "plan" / "scenes.parquet").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said[-3000:]
+    assert "Traceback" not in said, said[-3000:]
+    run(job, out, 0)
+    same(out, serial[0])

@@ -1,0 +1,410 @@
+"""What is not built is refused by name; the schema, the built-in recipes and the catalogs folders."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from chipweave.errors import NotBuiltError, UsageError
+from chipweave.recipe import (
+    builtin_recipes,
+    catalogs_root,
+    check,
+    load_recipe,
+    new,
+    require_built,
+    schema,
+    schema_text,
+    unbuilt,
+)
+from chipweave.recipe.base import NOT_BUILT
+from chipweave.recipe.data import find, listing
+
+REFERENCE = """\
+version: 1
+name: iberia-landcover
+catalog: http://127.0.0.1:8080          # default for every layer: provider name, STAC API URL, or a path
+area: {geojson: aoi.geojson}
+chips: {size: 128, resolution: 10, crs: utm, sampling: {method: grid}}
+imagery:
+  s2:
+    collection: sentinel-2-l2a
+    bands: [blue, green, red, nir, rededge1, swir16, coastal]
+    time: 2021-06-01/2021-08-31
+    select: {method: least_cloudy}
+    max_cloud: 10
+    min_valid: 99
+  s1:
+    collection: sentinel-1-rtc
+    bands: [vv, vh]
+    pair: {with: s2, within_days: 10}
+    unit: dB
+labels:
+  worldcover: {collection: esa-worldcover, edition: 2021}
+  corine: {collection: corine, edition: 2018, scene_labels: {remap: bigearthnet-19}}
+split: {method: blocks, block_km: 10, fractions: {train: 0.6, val: 0.2, test: 0.2}, buffer_m: 640, stratify: worldcover, seed: 7}
+output: {formats: [webdataset, zarr], samples_per_shard: 256}
+"""  # noqa: E501 - as the contract has it
+
+BUILT: dict[str, Any] = {
+    "version": 1,
+    "catalog": "http://127.0.0.1:8080",
+    "provider": "earth-search",
+    "local_roots": ["."],
+    "catalogs": ["."],
+    "area": {"file": "a.gpkg", "layer": "x", "where": "a > 1", "rule": "within"},
+    "chips": {
+        "size": {"m": 1280, "px": 128},
+        "resolution": 10,
+        "crs": "EPSG:3035",
+        "lattice": {"anchor": [5, 5]},
+        "max_overlap": 0.1,
+        "sampling": {"method": "grid"},
+    },
+    "imagery": {
+        "s2": {
+            "collection": "sentinel-2-l2a",
+            "bands": ["blue", "nir"],
+            "catalog": "x.json",
+            "provider": "earth-search",
+            "where": {"cloud": "<20", "orbit": ["ascending"]},
+            "time": "2021-06-01/..",
+            "select": {"method": "least_cloudy"},
+            "max_candidates": 3,
+            "max_cloud": 1,
+            "min_valid": 1,
+            "mask": "blank",
+            "write_mask": False,
+            "bad": [3],
+            "resample": {"blue": "mean", "nir": "nearest"},
+            "unit": "native",
+        }
+    },
+    "labels": {
+        "a": {"collection": "corine", "edition": 2018, "catalog": "x", "provider": "y", "resample": "mode"},
+        "b": {"file": "b.tif", "legend": "corine", "date": 2018, "nodata": 0},
+    },
+    "keep": ["a.ignored < 0.25"],
+    "split": {
+        "method": "blocks",
+        "block_km": 3,
+        "fractions": {"a": 0.5, "b": 0.5},
+        "seed": 1,
+        "buffer_m": 10,
+        "buffer_drop": "both",
+        "tolerance": 0.1,
+        "leakage": "warn",
+    },
+    "allow": {"failed": 0.1, "dropped": 0.9},
+    "output": {
+        "formats": ["zarr", "webdataset"],
+        "samples_per_shard": 8,
+        "shuffle": "none",
+        "encoding": "npy",
+    },
+    "licence": "CC-BY-4.0",
+    "title": "t",
+    "description": "d",
+    "citation": "c",
+}
+
+
+def load(tmp_path: Path, mapping: dict[str, Any] | str, sets: tuple[str, ...] = ()) -> Any:
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        mapping if isinstance(mapping, str) else yaml.safe_dump(mapping, sort_keys=False), encoding="utf-8"
+    )
+    return load_recipe(path, sets=sets)
+
+
+def test_the_reference_recipe_parses_and_its_unbuilt_keys_are_named(tmp_path: Path) -> None:
+    loaded = load(tmp_path, REFERENCE)
+    assert unbuilt(loaded) == [
+        "imagery.s1.pair",
+        "imagery.s1.unit",
+        "labels.corine.scene_labels",
+        "split.stratify",
+    ]
+    with pytest.raises(
+        NotBuiltError, match=r"r\.yaml:17: imagery\.s1\.pair: known, but not built yet"
+    ) as caught:
+        require_built(loaded)
+    assert caught.value.exit_code == 3
+    assert "split.stratify" in str(caught.value)
+
+
+def test_the_reference_recipe_without_them_is_built(tmp_path: Path) -> None:
+    require_built(
+        load(tmp_path, REFERENCE, ("imagery.s1=", "labels.corine.scene_labels=", "split.stratify="))
+    )
+
+
+def test_everything_that_is_built_passes(tmp_path: Path) -> None:
+    loaded = load(tmp_path, BUILT)
+    require_built(loaded)
+    assert unbuilt(loaded) == []
+
+
+NOT_BUILT_KEYS = [
+    *["area={country: PRT}", "area={mgrs: [29TNE]}", "area={world: land}"],
+    *["chips.subdivide={n: 2, px: 64}", "chips.key=x", "chips.majortom=true", "chips.lattice.snap=false"],
+    *[
+        "chips.sampling.stride=64",
+        "chips.sampling.count=3",
+        "chips.sampling.seed=3",
+        "chips.sampling.min_distance_m=3",
+    ],
+    "chips.sampling.exclude={near: a, m: 3}",
+    *["attributes={a: {file: x, column: y}}", "text={t: {kind: vqa, from: a, whatever: 1}}"],
+    *["balance={by: a, max_ratio: 2}", "parts=[a.yaml]"],
+    *["imagery.s2.edition=2021", "imagery.s2.items={file: x}", "imagery.s2.steps={min: 3}"],
+    *["imagery.s2.time={column: a, window: [-30d, 30d]}", "imagery.s2.time={table: x, by: a}"],
+    *["imagery.s2.time={years: 2017/2024}", "imagery.s2.widen={by: 14d, times: 3}", "imagery.s2.dilate_m=3"],
+    *[
+        "imagery.s2.native=true",
+        "imagery.s2.resolution=20",
+        "imagery.s2.extent_m=100",
+        "imagery.s2.resample=cubic",
+    ],
+    *["imagery.s2.resample={blue: mode}", "imagery.s2.unit=dB", "imagery.s2.encode={dtype: uint8}"],
+    *["imagery.s2.derive={ndvi: (nir-red)/(nir+red)}", "imagery.s2.pair={with: s3, within_days: 1}"],
+    "imagery.s2.register={to: s3, max_shift_px: 2}",
+    *["labels.a.max_label_age=3", "labels.a.remap=x", "labels.a.remap={1: 2}", "labels.a.ignore=[3]"],
+    *["labels.a.resample=bilinear", "labels.a.scene_labels={rule: majority}", "labels.a.burn=[{value: 1}]"],
+    *["labels.a.outside=3", "labels.a.boundary={width_px: 1, value: 2}", "labels.a.instances=true"],
+    *["labels.a.boxes=true", "labels.a.override={x: {value: {y: {}}}}", "labels.a.classes=x"],
+    *["labels.a.unit=features", "labels.a.reduce=[median]"],
+    *["split.by=x", "split.buffer_m=auto", "split.stratify=a", "split.override=x.csv"],
+    *["output.formats=[webdataset, geotiff]", "output.formats=[parquet]", "output.shuffle={window: 3}"],
+    *["output.encoding=blosc2", "output.previews=true", "output.columns={rename: {a: b}}"],
+]
+
+
+@pytest.mark.parametrize("text", NOT_BUILT_KEYS)
+def test_a_key_that_is_not_built_is_refused_by_its_name(tmp_path: Path, text: str) -> None:
+    key, _, value = text.partition("=")
+    if value.startswith("{") and key == "area":
+        key = f"area.{value[1 : value.index(':')]}"
+    if "blue: mode" in value:
+        key = "imagery.s2.resample"
+    with_other = {**BUILT, "imagery": {**BUILT["imagery"], "s3": {"collection": "x", "bands": ["y"]}}}
+    loaded = load(tmp_path, with_other, (text,))
+    assert unbuilt(loaded) == [key]
+    with pytest.raises(NotBuiltError) as caught:
+        require_built(loaded)
+    assert f": {key}: known, but not built yet" in str(caught.value)
+    assert any(key in warning for warning in check(loaded))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *["chips.sampling={method: majortom}", "chips.sampling={method: points, file: x}"],
+        *["chips.sampling={method: random, count: 3}", "chips.sampling={method: land_grid, km: 3}"],
+        *[f"imagery.s2.select={{method: {m}}}" for m in ("newest", "nearest", "mosaic", "series", "periods")],
+        *[f"imagery.s2.select={{method: {m}}}" for m in ("seasons", "event", "composite")],
+        *[f"split.method={m}" for m in ("groups", "bands", "checkerboard", "clusters", "inside_tile")],
+        *[f"split.method={m}" for m in ("time", "list", "kfold", "random")],
+    ],
+)
+def test_a_method_that_is_not_built_is_refused_by_its_name(tmp_path: Path, text: str) -> None:
+    key = text.partition("=")[0].removesuffix(".method")
+    assert unbuilt(load(tmp_path, BUILT, (text,)))[0] == f"{key}.method"
+
+
+def test_sparse_points_are_refused_by_name(tmp_path: Path) -> None:
+    sets = ("labels.p={points: {file: x, column: y}}",)
+    assert unbuilt(load(tmp_path, BUILT, sets)) == ["labels.p.points"]
+
+
+def test_writing_a_default_is_fine(tmp_path: Path) -> None:
+    defaults = (
+        *(
+            "chips.lattice.snap=true",
+            "chips.majortom=false",
+            "chips.sampling.seed=0",
+            "chips.sampling.jitter_m=0",
+        ),
+        *(
+            "imagery.s2.native=false",
+            "imagery.s2.register=off",
+            "imagery.s2.unit=native",
+            "imagery.s2.dilate_m=0.0",
+        ),
+        *("labels.a.ignore=[]", "output.previews=false", "attributes={}", "parts=[]", "output.encoding=npy"),
+    )
+    sets = tuple(s for s in defaults if "jitter" not in s)
+    assert unbuilt(load(tmp_path, BUILT, sets)) == []
+
+
+def marked(part: Any) -> int:
+    """How often the schema says that something is not built."""
+    if isinstance(part, dict):
+        return (NOT_BUILT in part) + sum(marked(value) for value in part.values())
+    return sum(marked(value) for value in part) if isinstance(part, list) else 0
+
+
+# --- schema
+
+
+def test_the_committed_schema_is_that_of_the_models() -> None:
+    path = catalogs_root() / "recipe.schema.json"
+    assert path.read_text(encoding="utf-8") == schema_text(), (
+        "write it anew: python -c 'from chipweave.recipe import *; "
+        'open("catalogs/recipe.schema.json", "w").write(schema_text())\''
+    )
+
+
+def test_the_schema_is_one_and_describes_every_key() -> None:
+    found = schema()
+    jsonschema.Draft202012Validator.check_schema(found)
+    assert found["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    for name, model in {"Recipe": found, **found["$defs"]}.items():
+        for key, value in model.get("properties", {}).items():
+            target = found["$defs"][value["$ref"].rpartition("/")[2]] if "$ref" in value else value
+            assert value.get("description", target.get("description")), f"{name}.{key}"
+    assert marked(found) > 40
+
+
+@pytest.mark.parametrize("mapping", [yaml.safe_load(REFERENCE), BUILT], ids=["reference", "built"])
+def test_the_schema_accepts_what_the_models_accept(mapping: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator(schema()).validate(mapping)
+
+
+@pytest.mark.parametrize(
+    ("section", "change"),
+    [
+        ("imagery", {"S2": {"collection": "x", "bands": ["y"]}}),
+        ("imagery", {"s2": {"collection": "x", "bands": ["y"], "max_clouds": 3}}),
+        ("chips", {"size": "128"}),
+        ("split", {"fractions": {"Train": 1}}),
+        ("output", {"formats": ["webdatset"]}),
+        ("nam", "x"),
+        ("version", 2),
+    ],
+)
+def test_the_schema_refuses_what_the_models_refuse(section: str, change: Any) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(schema()).validate({**BUILT, section: change})
+
+
+# --- built-in recipes, catalogs, new, check
+
+
+def test_built_in_recipes_are_built_and_valid() -> None:
+    found = builtin_recipes()
+    assert {"demo", "landcover"} <= set(found)
+    for path in found.values():
+        loaded = load_recipe(path)
+        require_built(loaded)
+        assert loaded.recipe.name == path.stem
+        jsonschema.Draft202012Validator(schema()).validate(loaded.mapping)
+
+
+def test_the_starter_is_the_reference_recipe_as_far_as_it_is_built(tmp_path: Path) -> None:
+    wanted = load(
+        tmp_path, REFERENCE, ("imagery.s1=", "labels.corine.scene_labels=", "split.stratify=")
+    ).mapping
+    found = load_recipe(builtin_recipes()["landcover"]).mapping
+    differ = {key for key in wanted | found if wanted.get(key) != found.get(key)}
+    assert differ == {"name", "catalog", "area"}
+
+
+def test_catalogs_are_found_installed_and_in_a_checkout(tmp_path: Path) -> None:
+    assert catalogs_root() == Path(__file__).parents[2] / "catalogs"
+    package = tmp_path / "site" / "chipweave"
+    (package / "recipe").mkdir(parents=True)
+    (package / "_catalogs").mkdir()
+    import chipweave.recipe.data as module
+
+    copied = package / "recipe" / "data.py"
+    copied.write_text(Path(module.__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("installed_data", copied)
+    assert spec is not None
+    assert spec.loader is not None
+    installed = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(installed)
+    assert installed.catalogs_root() == package / "_catalogs"
+
+
+def test_folders_of_the_user_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder, names in (("env", ["demo", "mine"]), ("own", ["mine"])):
+        (tmp_path / folder / "recipes").mkdir(parents=True)
+        for name in names:
+            (tmp_path / folder / "recipes" / f"{name}.yaml").touch()
+    monkeypatch.setenv("CHIPWEAVE_CATALOGS", f"{tmp_path / 'nowhere'}:{tmp_path / 'env'}")
+    own = [tmp_path / "own"]
+    assert find("recipes", "mine", own) == tmp_path / "own" / "recipes" / "mine.yaml"
+    assert find("recipes", "mine") == tmp_path / "env" / "recipes" / "mine.yaml"
+    assert find("recipes", "demo", own) == tmp_path / "env" / "recipes" / "demo.yaml"
+    assert find("recipes", "landcover", own) == catalogs_root() / "recipes" / "landcover.yaml"
+    assert listing("recipes", own)["mine"] == tmp_path / "own" / "recipes" / "mine.yaml"
+    assert list(listing("recipes", own)) == sorted(listing("recipes", own))
+    assert builtin_recipes()["demo"] == catalogs_root() / "recipes" / "demo.yaml"
+
+
+@pytest.mark.parametrize("name", ["", "../recipes/demo", "/etc/passwd", "a/b", ".demo", "x" * 300, "none"])
+def test_a_name_that_is_no_name_is_not_found(name: str) -> None:
+    assert find("recipes", name) is None
+
+
+@pytest.mark.parametrize("like", ["landcover", "demo"])
+def test_new_writes_a_recipe_to_begin_with(tmp_path: Path, like: str) -> None:
+    path = new("my-2021", like, tmp_path / "sub")
+    assert path == tmp_path / "sub" / "my-2021.yaml"
+    loaded = load_recipe(path)
+    assert loaded.recipe.name == "my-2021"
+    require_built(loaded)
+    text = path.read_text(encoding="utf-8")
+    assert "$schema" not in text
+    assert text.count("#") >= 2
+    with pytest.raises(UsageError, match="is there already"):
+        new("my-2021", like, tmp_path / "sub")
+    assert path.read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize("name", ["2021", "true", "no", "-a", "1e5", "0x1"])
+def test_a_name_that_yaml_would_read_otherwise_is_quoted(tmp_path: Path, name: str) -> None:
+    assert load_recipe(new(name, "demo", tmp_path)).recipe.name == name
+
+
+@pytest.mark.parametrize(("name", "like"), [("a/b", "demo"), ("", "demo"), ("é", "demo"), ("ok", "dmo")])
+def test_new_refuses(tmp_path: Path, name: str, like: str) -> None:
+    with pytest.raises(UsageError):
+        new(name, like, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_new_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no built-in recipe 'lndcover'; did you mean 'landcover'"):
+        new("a", "lndcover", tmp_path)
+
+
+def test_check_warns_of_missing_files_and_unbuilt_keys_only(tmp_path: Path) -> None:
+    sets = ("catalog=earth-serch", "imagery.s2.native=true", "labels.b.legend=corin")
+    warnings = check(load(tmp_path, BUILT, sets))
+    said = [w.replace(f"{tmp_path}/", "").split(": ", 1)[1] for w in warnings]
+    assert said[:3] == [
+        "area.file: there is no file 'a.gpkg'",
+        "labels.b.file: there is no file 'b.tif'",
+        said[2],
+    ]
+    assert any(s.startswith("catalog: there is no file 'earth-serch'") for s in said)
+    assert any(s.startswith("labels.b.legend: there is no file 'corin'") for s in said)
+    assert "imagery.s2.native: known, but not built yet" in said
+    for name in ("a.gpkg", "b.tif", "x.json", "x", "earth-serch", "corin"):
+        (tmp_path / name).write_text(json.dumps({}))
+    assert len(check(load(tmp_path, BUILT, sets))) == 1
+
+
+def test_check_knows_the_names_of_the_users_folders(tmp_path: Path) -> None:
+    (tmp_path / "own" / "providers").mkdir(parents=True)
+    (tmp_path / "own" / "providers" / "mine.yaml").touch()
+    loaded = load(tmp_path, REFERENCE, ("catalogs=own", "catalog=mine", "area={bbox: [0, 0, 1, 1]}"))
+    assert [w for w in check(loaded) if "file" in w] == []

@@ -1,0 +1,170 @@
+"""Statistics against NumPy on all pixels at once."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from chipweave.model import LayerSpec
+from chipweave.shards.stats import PartialStats
+from chipweave.shards.tallies import FloatTally, Histogram, _bin_of, _middle_of
+from worlds.littleset import COVER, LABEL, MASK, S2, SAR, pixels, split_by_number
+
+COUNT = 25
+
+
+def gathered(specs, groups) -> PartialStats:
+    """Partial statistics a group of samples, merged in the order of the groups."""
+    whole = PartialStats()
+    for group in groups:
+        part = PartialStats()
+        for number in group:
+            for spec in specs:
+                part.add(spec, split_by_number(number), pixels(spec, f"chip-{number:03d}"))
+        whole.merge(PartialStats.from_bytes(part.to_bytes()))
+    return whole
+
+
+def train_pixels(spec: LayerSpec) -> np.ndarray:
+    """``(band, all valid pixels)`` are ragged, so a list."""
+    stack = np.stack([pixels(spec, f"chip-{i:03d}") for i in range(COUNT) if split_by_number(i) == "train"])
+    bands = np.moveaxis(stack, 1, 0).reshape(stack.shape[1], -1)
+    return [b[np.isfinite(b) & (b != spec.nodata)] for b in bands]
+
+
+def test_integers_are_exact():
+    figures = gathered([S2], [range(COUNT)]).finish([S2])["s2"]
+    assert list(figures) == ["blue", "green", "red"]
+    for name, values in zip(S2.bands, train_pixels(S2), strict=True):
+        f = figures[name]
+        assert f["count"] == values.size
+        assert f["mean"] == int(values.sum(dtype=np.int64)) / values.size
+        assert f["std"] == pytest.approx(values.astype(float).std(), rel=1e-12)
+        assert (f["min"], f["max"]) == (values.min(), values.max())
+        for p in (1, 2, 50, 98, 99):
+            want = np.percentile(values, p, method="inverted_cdf")
+            assert f[f"p{p:02d}"] == want
+        edges = np.array(f["histogram"]["edges"])
+        assert len(edges) <= 257
+        assert len(set(np.diff(edges))) == 1
+        counts = np.histogram(values, np.append(edges[:-1], edges[-1] + 0))[0]
+        assert counts.tolist() == f["histogram"]["counts"]
+        assert sum(f["histogram"]["counts"]) == f["count"]
+
+
+def test_floats_are_close():
+    figures = gathered([SAR], [range(COUNT)]).finish([SAR])["s1"]
+    for name, values in zip(SAR.bands, train_pixels(SAR), strict=True):
+        f, exact = figures[name], values.astype(np.float64)
+        assert f["count"] == exact.size
+        assert f["mean"] == pytest.approx(exact.mean(), rel=1e-13)
+        assert f["std"] == pytest.approx(exact.std(), rel=1e-12)
+        assert (f["min"], f["max"]) == (exact.min(), exact.max())
+        for p in (1, 2, 50, 98, 99):
+            assert f[f"p{p:02d}"] == pytest.approx(np.percentile(exact, p, method="inverted_cdf"), rel=0.004)
+        assert sum(f["histogram"]["counts"]) == f["count"]
+        assert len(f["histogram"]["counts"]) == 256
+
+
+def test_classes_by_split():
+    out = gathered([LABEL], [range(COUNT)]).finish([LABEL])["worldcover"]
+    assert out["legend"] == "worldcover"
+    assert out["classes"][1] == {"code": 50, "name": "built-up", "colour": "#fa0000"}
+    for split in ("train", "val", "test"):
+        every = np.concatenate(
+            [pixels(LABEL, f"chip-{i:03d}").ravel() for i in range(COUNT) if split_by_number(i) == split]
+        )
+        assert out["counts"][split] == {str(c): int((every == c).sum()) for c in COVER.codes}
+        assert out["nodata"][split] == (every == 0).sum()
+
+
+def test_any_grouping_and_order_gives_the_same_file():
+    specs = [S2, MASK, SAR, LABEL]
+    rng = np.random.default_rng(1)
+    texts = set()
+    for cuts in ([], [3, 9, 20], list(range(1, COUNT))):
+        groups = np.split(np.arange(COUNT), cuts)
+        for order in (groups, groups[::-1], [groups[i] for i in rng.permutation(len(groups))]):
+            texts.add(json.dumps(gathered(specs, order).finish(specs), allow_nan=False))
+    assert len(texts) == 1
+    assert "s2_mask" not in json.loads(texts.pop())
+
+
+def test_no_train_sample_gives_no_figures_and_strict_json():
+    stats = PartialStats()
+    stats.add(S2, "val", pixels(S2, "a"))
+    empty = stats.finish([S2, SAR, LABEL])
+    assert json.loads(json.dumps(empty, allow_nan=False)) == empty
+    assert empty["s2"]["red"]["count"] == 0
+    assert empty["s2"]["red"]["mean"] is None
+    assert empty["worldcover"]["counts"] == {}
+
+
+def test_bands_of_a_series_and_a_layer_wholly_without_data():
+    spec = LayerSpec(
+        "ts", "imagery", "x", ("a", "b"), ("time", "band", "y", "x"), "uint16", (4, 2, 3, 3), 10, 0
+    )
+    array = np.zeros(spec.shape, "<u2")
+    array[:, 1] = np.arange(4)[:, None, None] + 65532
+    stats = PartialStats()
+    stats.add(spec, "train", array)
+    out = stats.finish([spec])["ts"]
+    assert out["a"]["count"] == 0
+    assert (out["b"]["count"], out["b"]["min"], out["b"]["max"]) == (36, 65532, 65535)
+
+
+@given(
+    hnp.arrays(np.int32, st.integers(0, 60), elements=st.integers(-(2**31), 2**31 - 1)), st.integers(-5, 5)
+)
+@settings(max_examples=100, deadline=None)
+def test_wide_integers_are_exact_too(array, leave_out):
+    histogram = Histogram()
+    for piece in np.array_split(array, 3):
+        histogram.add(piece, leave_out)
+    kept = array[array != leave_out].astype(np.int64)
+    values, counts = np.unique(kept, return_counts=True)
+    got = histogram.items()
+    assert got[0].tolist() == values.tolist()
+    assert got[1].tolist() == counts.tolist()
+    if kept.size:
+        summary = histogram.summary()
+        exact = [int(v) for v in kept]
+        assert summary["mean"] == sum(exact) / len(exact)
+        assert sum(summary["histogram"]["counts"]) == kept.size
+        assert len(summary["histogram"]["counts"]) <= 256
+
+
+def test_sums_that_do_not_fit_64_bits():
+    histogram = Histogram()
+    histogram.add_counts(np.array([1, 65535]), np.array([10**12, 10**13]))
+    assert histogram.summary()["mean"] == (10**12 + 65535 * 10**13) / (11 * 10**12)
+    assert histogram.summary()["std"] == pytest.approx(65534 * math.sqrt(10 / 121), rel=1e-12)
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_float_bins_sort_like_values_and_hold_them(values):
+    array = np.sort(np.array(values, np.float64))
+    bins = _bin_of(array)
+    assert (np.diff(bins) >= 0).all()
+    normal = np.abs(array) > 1e-37
+    assert (np.abs(_middle_of(bins) - array)[normal] <= np.abs(array)[normal] * 0.004).all()
+    tally = FloatTally()
+    tally.add(array)
+    assert tally.summary()["count"] == len(values)
+
+
+def test_not_finite_floats_do_not_count():
+    tally = FloatTally()
+    tally.add(np.array([1.0, np.nan, np.inf, -np.inf, -9999.0, 3.0], np.float32), -9999.0)
+    summary = tally.summary()
+    assert (summary["count"], summary["mean"], summary["min"], summary["max"]) == (2, 2.0, 1.0, 3.0)
+    one = FloatTally()
+    one.add(np.full(5, 2.5))
+    assert one.summary()["histogram"] == {"edges": [2.0, 3.0], "counts": [5]}
