@@ -105,7 +105,9 @@ def make(folder: Path, change: Change | None = None, **options: Any) -> Path:
     o = Options(**options)
     specs = layer_specs(o.px)
     places = [
-        Place(f"c{c:02d}r{r:02d}", o.crs, o.origin[0] + 10 * o.px * c, o.origin[1] - 10 * o.px * r, o.px, 10.0)
+        Place(
+            f"c{c:02d}r{r:02d}", o.crs, o.origin[0] + 10 * o.px * c, o.origin[1] - 10 * o.px * r, o.px, 10.0
+        )
         for r in range(o.side)
         for c in range(o.side)
     ]
@@ -122,7 +124,13 @@ def _split(places: Sequence[Place], o: Options) -> tuple[dict[str, str], list[Fa
     table = pd.DataFrame({"place": [p.key for p in places], "lon": lon, "lat": lat})
     outlines = rings([p.crs for p in places], [p.x for p in places], [p.y for p in places], o.px * 10.0)
     found = assign(
-        table, outlines, block_km=o.block_km, fractions=o.fractions, buffer_m=o.buffer_m, tolerance=0.2, seed=7
+        table,
+        outlines,
+        block_km=o.block_km,
+        fractions=o.fractions,
+        buffer_m=o.buffer_m,
+        tolerance=0.2,
+        seed=7,
     )
     split = dict(zip(table["place"], found.split.tolist(), strict=True))
     fates = [
@@ -216,7 +224,7 @@ def pixels(place: Place, o: Options) -> tuple[np.ndarray, np.ndarray, np.ndarray
         table[code] = values
     tone = 1 + 0.18 * np.sin(field_number * 1.7) * np.isin(classes, (30, 40)) + 0.05 * np.sin(x / 60 + y / 45)
     image = table[classes] * tone[..., None] + rng.normal(0, 35, (*x.shape, 4))
-    cloud = np.sin(x / 1700 - 1) * np.cos(y / 1900 + 2) > 0.86
+    cloud = np.sin(x / 300 - 1) * np.cos(y / 300 - 1) > 0.86
     image[cloud] = 5500 + 500 * np.sin(x[cloud] / 120)[:, None] + rng.normal(0, 60, (cloud.sum(), 4))
     edge = x + 0.3 * y < 90
     image[edge] = -32768
@@ -232,9 +240,7 @@ def seal(folder: Path, woven: Sequence[Woven], fates: Sequence[Fate], specs, o: 
     with PartWriter(work / part_name(0)) as part:
         for one in woven:
             entry = part.add(one.sample)
-            rows.append(
-                SampleRow(entry.key, entry.split, entry.offset, entry.size, entry.members, one.facts)
-            )
+            rows.append(SampleRow(entry.key, entry.split, entry.offset, entry.size, entry.members, one.facts))
             for spec in specs:
                 stats.add(spec, one.sample.split, one.sample.arrays[spec.name])
         part.close()

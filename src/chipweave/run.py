@@ -277,16 +277,21 @@ def _batches(planned: Planned, chips: pd.DataFrame, digest: str) -> list[Batch]:
     wkb = pq.read_table(planned.folder / "plan" / "places.parquet", columns=["key", "geometry"]).to_pydict()
     geometry = dict(zip(wkb["key"], wkb["geometry"], strict=True))
     batches = []
-    for number, rows in kept.groupby("batch", sort=True):
+    for number in sorted(kept["batch"].unique()):
+        rows = kept[kept["batch"] == number]
         tasks = tuple(
             ChipTask(
                 scenes[r.key], chosen[r.key], r.split, r.tile, (r.w, r.s, r.e, r.n), geometry[r.key].hex()
             )
-            for r in rows.itertuples()
+            for r in _rows(rows)
         )
         reads = subset(layers.reads, [t.chip for t in tasks])
         batches.append(Batch(int(number), f"{digest}:{number}", tasks, layers.specs, reads, layers.blank))
     return batches
+
+
+def _rows(table: pd.DataFrame) -> Iterator[Any]:
+    return iter(table.itertuples())
 
 
 def _seal(

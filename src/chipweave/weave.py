@@ -307,7 +307,7 @@ def _layer(
     (classes, *_), items = tile.classes[spec.name][key]
     if spec.legend is None:
         raise ValueError(f"{spec.name} has no legend")
-    shares = class_shares(classes, spec.legend)  # type: ignore[arg-type]
+    shares = class_shares(classes, spec.legend)
     return classes, {
         "datetime": [scenes[spec.name][items[0]].edition], "items": [list(items)], "present": True,
         "valid_fraction": float(np.count_nonzero(classes != spec.legend.nodata)) / classes.size,

@@ -1,9 +1,7 @@
-"""What is not built is refused by name; the schema, the built-in recipes and the catalogs folders."""
+"""What is not built is refused by name, and the JSON Schema says the same as the models."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +9,18 @@ import jsonschema
 import pytest
 import yaml
 
-from chipweave.errors import NotBuiltError, UsageError
+from chipweave.errors import NotBuiltError
 from chipweave.recipe import (
     builtin_recipes,
     catalogs_root,
     check,
     load_recipe,
-    new,
     require_built,
     schema,
     schema_text,
     unbuilt,
 )
 from chipweave.recipe.base import NOT_BUILT
-from chipweave.recipe.data import find, listing
 
 REFERENCE = """\
 version: 1
@@ -229,7 +225,6 @@ def test_writing_a_default_is_fine(tmp_path: Path) -> None:
             "chips.lattice.snap=true",
             "chips.majortom=false",
             "chips.sampling.seed=0",
-            "chips.sampling.jitter_m=0",
         ),
         *(
             "imagery.s2.native=false",
@@ -239,8 +234,16 @@ def test_writing_a_default_is_fine(tmp_path: Path) -> None:
         ),
         *("labels.a.ignore=[]", "output.previews=false", "attributes={}", "parts=[]", "output.encoding=npy"),
     )
-    sets = tuple(s for s in defaults if "jitter" not in s)
-    assert unbuilt(load(tmp_path, BUILT, sets)) == []
+    assert unbuilt(load(tmp_path, BUILT, defaults)) == []
+
+
+def test_the_starter_is_the_reference_recipe_as_far_as_it_is_built(tmp_path: Path) -> None:
+    wanted = load(
+        tmp_path, REFERENCE, ("imagery.s1=", "labels.corine.scene_labels=", "split.stratify=")
+    ).mapping
+    found = load_recipe(builtin_recipes()["landcover"]).mapping
+    differ = {key for key in wanted | found if wanted.get(key) != found.get(key)}
+    assert differ == {"name", "catalog", "area"}
 
 
 def marked(part: Any) -> int:
@@ -292,119 +295,3 @@ def test_the_schema_accepts_what_the_models_accept(mapping: dict[str, Any]) -> N
 def test_the_schema_refuses_what_the_models_refuse(section: str, change: Any) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft202012Validator(schema()).validate({**BUILT, section: change})
-
-
-# --- built-in recipes, catalogs, new, check
-
-
-def test_built_in_recipes_are_built_and_valid() -> None:
-    found = builtin_recipes()
-    assert {"demo", "landcover"} <= set(found)
-    for path in found.values():
-        loaded = load_recipe(path)
-        require_built(loaded)
-        assert loaded.recipe.name == path.stem
-        jsonschema.Draft202012Validator(schema()).validate(loaded.mapping)
-
-
-def test_the_starter_is_the_reference_recipe_as_far_as_it_is_built(tmp_path: Path) -> None:
-    wanted = load(
-        tmp_path, REFERENCE, ("imagery.s1=", "labels.corine.scene_labels=", "split.stratify=")
-    ).mapping
-    found = load_recipe(builtin_recipes()["landcover"]).mapping
-    differ = {key for key in wanted | found if wanted.get(key) != found.get(key)}
-    assert differ == {"name", "catalog", "area"}
-
-
-def test_catalogs_are_found_installed_and_in_a_checkout(tmp_path: Path) -> None:
-    assert catalogs_root() == Path(__file__).parents[2] / "catalogs"
-    package = tmp_path / "site" / "chipweave"
-    (package / "recipe").mkdir(parents=True)
-    (package / "_catalogs").mkdir()
-    import chipweave.recipe.data as module
-
-    copied = package / "recipe" / "data.py"
-    copied.write_text(Path(module.__file__).read_text(encoding="utf-8"), encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("installed_data", copied)
-    assert spec is not None
-    assert spec.loader is not None
-    installed = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(installed)
-    assert installed.catalogs_root() == package / "_catalogs"
-
-
-def test_folders_of_the_user_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for folder, names in (("env", ["demo", "mine"]), ("own", ["mine"])):
-        (tmp_path / folder / "recipes").mkdir(parents=True)
-        for name in names:
-            (tmp_path / folder / "recipes" / f"{name}.yaml").touch()
-    monkeypatch.setenv("CHIPWEAVE_CATALOGS", f"{tmp_path / 'nowhere'}:{tmp_path / 'env'}")
-    own = [tmp_path / "own"]
-    assert find("recipes", "mine", own) == tmp_path / "own" / "recipes" / "mine.yaml"
-    assert find("recipes", "mine") == tmp_path / "env" / "recipes" / "mine.yaml"
-    assert find("recipes", "demo", own) == tmp_path / "env" / "recipes" / "demo.yaml"
-    assert find("recipes", "landcover", own) == catalogs_root() / "recipes" / "landcover.yaml"
-    assert listing("recipes", own)["mine"] == tmp_path / "own" / "recipes" / "mine.yaml"
-    assert list(listing("recipes", own)) == sorted(listing("recipes", own))
-    assert builtin_recipes()["demo"] == catalogs_root() / "recipes" / "demo.yaml"
-
-
-@pytest.mark.parametrize("name", ["", "../recipes/demo", "/etc/passwd", "a/b", ".demo", "x" * 300, "none"])
-def test_a_name_that_is_no_name_is_not_found(name: str) -> None:
-    assert find("recipes", name) is None
-
-
-@pytest.mark.parametrize("like", ["landcover", "demo"])
-def test_new_writes_a_recipe_to_begin_with(tmp_path: Path, like: str) -> None:
-    path = new("my-2021", like, tmp_path / "sub")
-    assert path == tmp_path / "sub" / "my-2021.yaml"
-    loaded = load_recipe(path)
-    assert loaded.recipe.name == "my-2021"
-    require_built(loaded)
-    text = path.read_text(encoding="utf-8")
-    assert "$schema" not in text
-    assert text.count("#") >= 2
-    with pytest.raises(UsageError, match="is there already"):
-        new("my-2021", like, tmp_path / "sub")
-    assert path.read_text(encoding="utf-8") == text
-
-
-@pytest.mark.parametrize("name", ["2021", "true", "no", "-a", "1e5", "0x1"])
-def test_a_name_that_yaml_would_read_otherwise_is_quoted(tmp_path: Path, name: str) -> None:
-    assert load_recipe(new(name, "demo", tmp_path)).recipe.name == name
-
-
-@pytest.mark.parametrize(("name", "like"), [("a/b", "demo"), ("", "demo"), ("é", "demo"), ("ok", "dmo")])
-def test_new_refuses(tmp_path: Path, name: str, like: str) -> None:
-    with pytest.raises(UsageError):
-        new(name, like, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_new_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no built-in recipe 'lndcover'; did you mean 'landcover'"):
-        new("a", "lndcover", tmp_path)
-
-
-def test_check_warns_of_missing_files_and_unbuilt_keys_only(tmp_path: Path) -> None:
-    sets = ("catalog=earth-serch", "imagery.s2.native=true", "labels.b.legend=corin")
-    warnings = check(load(tmp_path, BUILT, sets))
-    said = [w.replace(f"{tmp_path}/", "").split(": ", 1)[1] for w in warnings]
-    assert said[:3] == [
-        "area.file: there is no file 'a.gpkg'",
-        "labels.b.file: there is no file 'b.tif'",
-        said[2],
-    ]
-    assert any(s.startswith("catalog: there is no file 'earth-serch'") for s in said)
-    assert any(s.startswith("labels.b.legend: there is no file 'corin'") for s in said)
-    assert "imagery.s2.native: known, but not built yet" in said
-    for name in ("a.gpkg", "b.tif", "x.json", "x", "earth-serch", "corin"):
-        (tmp_path / name).write_text(json.dumps({}))
-    assert len(check(load(tmp_path, BUILT, sets))) == 1
-
-
-def test_check_knows_the_names_of_the_users_folders(tmp_path: Path) -> None:
-    (tmp_path / "own" / "providers").mkdir(parents=True)
-    (tmp_path / "own" / "providers" / "mine.yaml").touch()
-    loaded = load(tmp_path, REFERENCE, ("catalogs=own", "catalog=mine", "area={bbox: [0, 0, 1, 1]}"))
-    assert [w for w in check(loaded) if "file" in w] == []

@@ -121,12 +121,15 @@ def test_without_shuffle_samples_lie_as_planned(tmp_path):
 @pytest.fixture(autouse=True)
 def _patient_disk(monkeypatch):
     """Waiting for the disk is half of the time here, and nothing that these tests look at."""
-    monkeypatch.setattr("os.fsync", lambda fd: None)
+    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 @pytest.fixture(scope="module")
 def pool():
-    with ProcessPoolExecutor(2, get_context("spawn")) as workers:
+    """Two processes that share one import of the libraries, the slow part of starting them."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["chipweave.shards.reader", "chipweave.shards.zarr_out"])
+    with ProcessPoolExecutor(2, context) as workers:
         yield workers
 
 

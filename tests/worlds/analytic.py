@@ -425,7 +425,7 @@ def border_world(folder: Path) -> World:
             time="2021-08-24T10:10:31.024Z",
             offset="applied",
             shift=-150,
-            cloud=60.0,
+            cloud=1.0,
             **{**west, "cols": 70},
         ),
         Scene(
@@ -433,7 +433,7 @@ def border_world(folder: Path) -> World:
             time="2021-08-31T23:10:31.024Z",
             offset="stated",
             shift=90,
-            cloud=90.0,
+            cloud=0.5,
             style="v11",
             **{**west, "cols": 40, "rows": 60},
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from math import ceil, floor
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,8 @@ from chipweave.demo.land import LAT0, LON0, plane
 from chipweave.demo.noise import F32
 
 _LATTICE = 16  # pixels between exact coordinate transforms; the rest is interpolated, to about 0.1 mm
-_OVERLAP = 1_750.0  # metres that each Sentinel-2 tile reaches over the zones' border
-SIDE = 1792
+_OVERLAP = 1_500.0  # metres that each Sentinel-2 tile reaches over the zones' border
+SIDE = 1600
 """Pixels of 10 m on a side of a Sentinel-2 tile."""
 
 
@@ -50,14 +51,30 @@ class Grid:
 
     def halved(self) -> Grid:
         """The same extent in pixels twice as large."""
-        return Grid(self.name, self.epsg, self.left, self.top, self.step * 2, self.height // 2, self.width // 2)
+        return Grid(
+            self.name, self.epsg, self.left, self.top, self.step * 2, self.height // 2, self.width // 2
+        )
 
     def ring(self, steps: int = 8) -> npt.NDArray[np.float64]:
         """Outline in lon/lat, counter-clockwise and closed: (4 * steps + 1, 2) degrees."""
         left, bottom, right, top = self.bounds
         t = np.linspace(0, 1, steps, endpoint=False)
-        x = np.concatenate([left + t * (right - left), np.full(steps, right), right - t * (right - left), np.full(steps, left)])
-        y = np.concatenate([np.full(steps, bottom), bottom + t * (top - bottom), np.full(steps, top), top - t * (top - bottom)])
+        x = np.concatenate(
+            [
+                left + t * (right - left),
+                np.full(steps, right),
+                right - t * (right - left),
+                np.full(steps, left),
+            ]
+        )
+        y = np.concatenate(
+            [
+                np.full(steps, bottom),
+                bottom + t * (top - bottom),
+                np.full(steps, top),
+                top - t * (top - bottom),
+            ]
+        )
         lon, lat = _transformer(self.epsg).transform(x, y)
         ring = np.column_stack([lon, lat])
         return np.vstack([ring, ring[:1]])
@@ -74,14 +91,19 @@ class Grid:
         nodes_x = np.arange(0, -(-self.width // _LATTICE) + 1) * _LATTICE
         xx, yy = np.meshgrid(self.left + nodes_x * self.step, self.top - nodes_y * self.step)
         lon, lat = _transformer(self.epsg).transform(xx, yy)
-        down = _hats(row / _LATTICE - first, len(nodes_y))
-        across = _hats((np.arange(self.width) + 0.5) / _LATTICE, len(nodes_x)).T
-        return plane(down @ lon @ across, down @ lat @ across)
+        down = row / _LATTICE - first
+        across = (np.arange(self.width) + 0.5) / _LATTICE
+        return plane(_between(lon, down, across), _between(lat, down, across))
 
 
-def _hats(at: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
-    """Weights (len(at), count) of linear interpolation between nodes 0, 1, 2 and so on."""
-    return np.clip(1 - np.abs(at[:, None] - np.arange(count)[None, :]), 0, None)
+def _between(
+    nodes: npt.NDArray[np.float64], down: npt.NDArray[np.float64], across: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Interpolate nodes linearly at every pair of (down, across), both counted in nodes."""
+    i, j = down.astype(np.int64), across.astype(np.int64)
+    rows = nodes[i] + (nodes[i + 1] - nodes[i]) * (down - i)[:, None]
+    steps = np.diff(rows, axis=1)
+    return rows[:, j] + steps[:, j] * (across - j)
 
 
 @lru_cache(maxsize=16)
@@ -90,7 +112,7 @@ def _transformer(epsg: int) -> Transformer:
 
 
 def sentinel_grids(scale: float = 1.0) -> tuple[Grid, Grid]:
-    """The two tiles, west of 6 degrees in UTM zone 31 and east of it in zone 32; they overlap by 3.5 km."""
+    """The two tiles, west of 6 degrees in UTM zone 31 and east of it in zone 32; they overlap by 3 km."""
     side = max(128, round(SIDE * scale / 64) * 64)
     away = side * 5.0 - _OVERLAP * scale
     west, east = (
@@ -122,7 +144,7 @@ def covered_bbox(west: Grid, east: Grid) -> tuple[float, float, float, float]:
     north = min(left[2 * n : 3 * n + 1, 1].min(), right[2 * n : 3 * n + 1, 1].min())
     edge_w, edge_e = left[3 * n :, 0].max(), right[n : 2 * n + 1, 0].min()
     w, s, e, n_ = (float(v) for v in (edge_w, south, edge_e, north))
-    return (np.ceil(w * 1e3) / 1e3, np.ceil(s * 1e3) / 1e3, np.floor(e * 1e3) / 1e3, np.floor(n_ * 1e3) / 1e3)
+    return ceil(w * 1e3) / 1e3, ceil(s * 1e3) / 1e3, floor(e * 1e3) / 1e3, floor(n_ * 1e3) / 1e3
 
 
 def worldcover_grids(bounds: tuple[float, float, float, float]) -> tuple[Grid, ...]:
@@ -133,7 +155,8 @@ def worldcover_grids(bounds: tuple[float, float, float, float]) -> tuple[Grid, .
     tiles = -(-width // 2560)
     each = -(-width // tiles // 16) * 16
     return tuple(
-        Grid(f"{part + 1}", 4326, left + part * each / 12_000, top, 1 / 12_000, height, each) for part in range(tiles)
+        Grid(f"{part + 1}", 4326, left + part * each / 12_000, top, 1 / 12_000, height, each)
+        for part in range(tiles)
     )
 
 
@@ -143,4 +166,6 @@ def corine_grid(grids: tuple[Grid, ...]) -> Grid:
     ring = np.column_stack(to_laea.transform(*np.vstack([grid.ring() for grid in grids]).T))
     left, bottom = np.floor(ring.min(axis=0) / 100 - 3) * 100
     right, top = np.ceil(ring.max(axis=0) / 100 + 3) * 100
-    return Grid("CLC2018", 3035, float(left), float(top), 100.0, int((top - bottom) / 100), int((right - left) / 100))
+    return Grid(
+        "CLC2018", 3035, float(left), float(top), 100.0, int((top - bottom) / 100), int((right - left) / 100)
+    )

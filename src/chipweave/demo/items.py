@@ -1,4 +1,4 @@
-"""STAC items and collections of the demo world, as plain dictionaries."""
+"""STAC items of the demo world, as plain dictionaries."""
 
 from __future__ import annotations
 
@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
-import numpy as np
 import shapely
 from shapely.geometry import mapping
 
+from chipweave.demo.catalogue import CORINE, SENTINEL, WORLDCOVER, Item
 from chipweave.demo.grids import Grid
 from chipweave.demo.land import LAT0, LON0, plane
 from chipweave.demo.sky import SLANT, Pass
 
-Item = dict[str, Any]
-
-SENTINEL, WORLDCOVER, CORINE = "sentinel-2-l2a", "esa-worldcover", "corine"
 BANDS: Final[Mapping[str, tuple[str, str, float]]] = {
     "blue": ("B02", "Blue (band 2) - 10m", 0.490),
     "green": ("B03", "Green (band 3) - 10m", 0.560),
@@ -101,7 +98,9 @@ def corine_item(grid: Grid) -> Item:
     }  # fmt: skip
     raster = [{"nodata": 0, "data_type": "uint8", "spatial_resolution": 100}]
     assets = {"map": _asset(corine_id(grid), "map", grid, "CORINE Land Cover, raster values 1 to 44", raster)}
-    return _item(corine_id(grid), CORINE, shapely.Polygon(grid.ring()), properties, assets, ("raster", "code"))
+    return _item(
+        corine_id(grid), CORINE, shapely.Polygon(grid.ring()), properties, assets, ("raster", "code")
+    )
 
 
 def corine_id(grid: Grid) -> str:
@@ -109,40 +108,13 @@ def corine_id(grid: Grid) -> str:
     return f"{grid.name}_demo"
 
 
-def with_base(item: Item, base: str) -> Item:
-    """The item with assets below `base`, an address without a slash at its end."""
-    assets = {key: a | {"href": f"{base}/{a['href'].removeprefix('./')}"} for key, a in item["assets"].items()}
-    return item | {"assets": assets}
-
-
-def collections(items: list[Item]) -> list[dict[str, Any]]:
-    """A STAC collection for each that the items name."""
-    return [_collection(name, [i for i in items if i["collection"] == name]) for name in _TITLES]
-
-
-_TITLES = {
-    SENTINEL: "Sentinel-2 Level-2A of a synthetic Earth",
-    WORLDCOVER: "WorldCover of a synthetic Earth",
-    CORINE: "CORINE Land Cover of a synthetic Earth",
-}
-
-
-def _collection(name: str, items: list[Item]) -> dict[str, Any]:
-    boxes = np.array([item["bbox"] for item in items])
-    times = [item["properties"] for item in items]
-    start = min(p["datetime"] or p["start_datetime"] for p in times)
-    end = max(p["datetime"] or p["end_datetime"] for p in times)
-    bbox = [*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist()]
-    return {
-        "type": "Collection", "stac_version": "1.0.0", "id": name, "title": _TITLES[name],
-        "description": f"{_TITLES[name]}, made by the chipweave demo: no real place looks like this.",
-        "license": "CC0-1.0", "links": [],
-        "extent": {"spatial": {"bbox": [bbox]}, "temporal": {"interval": [[start, end]]}},
-    }  # fmt: skip
-
-
 def _item(
-    ident: str, collection: str, shape: shapely.Polygon, properties: Item, assets: Item, extensions: tuple[str, ...]
+    ident: str,
+    collection: str,
+    shape: shapely.Polygon,
+    properties: Item,
+    assets: Item,
+    extensions: tuple[str, ...],
 ) -> Item:
     shape = shapely.set_precision(shape, 1e-8)
     return {
@@ -169,7 +141,11 @@ def _band(ident: str, key: str, tile: Grid) -> Item:
     grid = tile.halved() if key == "swir16" else tile
     raster = {"nodata": 0, "data_type": "uint16", "spatial_resolution": grid.step, "scale": 0.0001}
     eo = {"name": name, "common_name": key, "center_wavelength": micrometres}
-    return _asset(ident, key, grid, title, [raster]) | {"gsd": grid.step, "eo:bands": [eo], "roles": ["data", "reflectance"]}
+    return _asset(ident, key, grid, title, [raster]) | {
+        "gsd": grid.step,
+        "eo:bands": [eo],
+        "roles": ["data", "reflectance"],
+    }
 
 
 def _swath(edge: float) -> shapely.Polygon:

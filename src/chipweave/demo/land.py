@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from chipweave.demo.noise import F32, U32, Frame, Noise, fractal, mix, smoothstep, unit
+from chipweave.demo.noise import F32, U32, Frame, Noise, fractal, pick, smoothstep, unit
 from chipweave.demo.parcels import parcels
 from chipweave.demo.settle import Settlement, settle
 from chipweave.demo.terrain import FINE, Terrain, make_terrain
@@ -35,7 +35,7 @@ def plane(lon: npt.ArrayLike, lat: npt.ArrayLike) -> tuple[F32, F32]:
 class Ground:
     """What lies at each of n points; weights in [0, 1], laid over each other in the order of the fields.
 
-    `use` is the parcel's: 0 arable, 1 pasture, 2 meadow. `bumps` are noises of about 90, 35 and 13 m.
+    `use` is the parcel's: 0 arable, 1 pasture, 2 meadow. `bumps` are noises of about 90, 35 and 15 m.
     """
 
     parcel: U32
@@ -78,14 +78,14 @@ class Land:
     def corine_at(self, x: F32, y: F32) -> npt.NDArray[np.uint8]:
         """The same at points (n,) given in metres of the plane."""
         frame, codes = self._corine
-        return codes.ravel()[frame.nearest(x, y)]
+        return pick(codes.ravel(), frame.nearest(x, y))
 
     def ground(self, x: F32, y: F32) -> Ground:
         """What lies at points (n,) given in metres of the plane."""
         s = FINE.sample(self._stack, x, y)
-        a, b, c = (self._noise[k](x, y, w) for k, w in enumerate((90.0, 35.0, 13.0)))
+        a, b, c = (self._noise[k](x, y, w) for k, w in enumerate((90.0, 35.0, 15.0)))
         p = parcels(x + s[_WU], y + s[_WV], self.seed)
-        wood_there, arable_there = self._by_parcel[FINE.nearest(p.x, p.y)].T
+        wood_there, arable_there = pick(self._by_parcel, FINE.nearest(p.x, p.y)).T
         hay = unit(p.ident, 5)
         use = np.where(arable_there + 0.8 * hay > 0.4, 0, np.where(hay < 0.22, 1, 2)).astype(np.uint8)
         use[s[_BUILT] > -0.1] = 1
@@ -97,7 +97,9 @@ class Land:
         road = smoothstep(-5.0, 4.0, self.towns.roads.margin(x, y))
         track = smoothstep(-5.0, 1.0, 1.5 - p.track) * 0.7 * (1 - wood)
         road = np.maximum(road, np.maximum(track, street) * (1 - water))
-        conifer = smoothstep(-0.25, 0.25, s[_CONIFER] + 0.25 * a + 1.2 * (unit(p.ident, 6) - 0.5) * (s[_WOOD] < 0.8))
+        conifer = smoothstep(
+            -0.25, 0.25, s[_CONIFER] + 0.25 * a + 1.2 * (unit(p.ident, 6) - 0.5) * (s[_WOOD] < 0.8)
+        )
         shrub = smoothstep(0.0, 0.12, s[_WOOD] + 0.3 * a + 0.12 * b - 0.02) * (use > 0) * (wood_there < 0)
         return Ground(
             parcel=p.ident, use=use, edge=p.edge, across=p.across, wet=smoothstep(-90.0, -10.0, s[_LAKE] + 25 * a),
@@ -108,11 +110,21 @@ class Land:
         )  # fmt: skip
 
     def _woods(
-        self, s: F32, there: F32, ident: U32, edge: F32, use: npt.NDArray[np.uint8], river: F32, a: F32, b: F32
+        self,
+        s: F32,
+        there: F32,
+        ident: U32,
+        edge: F32,
+        use: npt.NDArray[np.uint8],
+        river: F32,
+        a: F32,
+        b: F32,
     ) -> F32:
         """Woods on slopes and poor ground, hedges around pastures, trees along the water."""
         lot = (unit(ident, 7) - np.float32(0.5)) * np.float32(0.5)
-        wood = smoothstep(-0.03, 0.03, 0.62 * s[_WOOD] + 0.38 * there + lot * (s[_WOOD] < 0.6) + 0.12 * a + 0.05 * b)
+        wood = smoothstep(
+            -0.03, 0.03, 0.62 * s[_WOOD] + 0.38 * there + lot * (s[_WOOD] < 0.6) + 0.12 * a + 0.05 * b
+        )
         hedge = smoothstep(0.0, 0.35, 0.55 * (unit(ident, 8) - 0.45) * (use > 0) + 0.3 * a + 0.12 * b)
         wood = np.maximum(wood, smoothstep(-8.0, 0.0, 1.0 - edge) * hedge)
         bank = smoothstep(-26.0, -8.0, river) * smoothstep(-0.1, 0.3, a + 0.4 * b + 0.25)
@@ -126,10 +138,12 @@ class Land:
         if not len(near):
             return built, roof, works, street
         x, y, inside, b, c = x[near], y[near], inside[near], b[near], c[near]
-        town = self.towns.town.ravel()[FINE.nearest(x, y)]
+        town = pick(self.towns.town.ravel(), FINE.nearest(x, y))
         turn = self.towns.turn[town]
         u, v = np.cos(turn) * x + np.sin(turn) * y, np.cos(turn) * y - np.sin(turn) * x
-        lots = parcels(u * 1.7 + 25 * self._noise[3](x, y, 700.0), v * 1.7 + 25 * self._noise[4](x, y, 600.0), 91)
+        lots = parcels(
+            u * 1.7 + 25 * self._noise[3](x, y, 700.0), v * 1.7 + 25 * self._noise[4](x, y, 600.0), 91
+        )
         d, kind = lots.edge / np.float32(1.7), unit(lots.ident, 4)
         halls = smoothstep(0.25, 0.35, self._noise[5](x, y, 1900.0)) * smoothstep(-0.75, -0.6, inside)
         halls *= 1 - smoothstep(0.2, 0.4, inside)
@@ -138,7 +152,9 @@ class Land:
         weight = smoothstep(-0.06, 0.10, inside + 0.16 * b + 0.3 * (kind - 0.5))
         weight *= kind > 0.05 + 0.08 * (inside < 0.5)
         built[near] = np.maximum(weight, halls)
-        roof[near] = smoothstep(-0.8, 0.8, 0.5 * self._noise[3](x, y, 27.0) + 0.3 * c + 0.8 * inside + 0.9 * (kind - 0.6))
+        roof[near] = smoothstep(
+            -0.8, 0.8, 0.5 * self._noise[3](x, y, 27.0) + 0.3 * c + 0.8 * inside + 0.9 * (kind - 0.6)
+        )
         works[near] = halls * smoothstep(9.0, 16.0, d + 3 * b)
         street[near] = smoothstep(-6.0, 0.5, 1.0 - d) * np.maximum(weight, halls) * np.float32(0.7)
         return built, roof, works, street

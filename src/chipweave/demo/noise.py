@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,11 @@ def unit(h: U32, salt: int = 0) -> F32:
     return (h >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
 
 
+def pick(values: npt.NDArray[Any], at: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """Rows of `values` by indices that are in range: several times faster than ``values[at]``."""
+    return values.take(at, axis=0, mode="clip")
+
+
 class Noise:
     """Smooth value noise in [-1, 1] over the plane, one table of random numbers a seed."""
 
@@ -56,14 +62,14 @@ class Noise:
         fu, fv = u - iu, v - iv
         fu *= fu * (np.float32(3.0) - np.float32(2.0) * fu)
         fv *= fv * (np.float32(3.0) - np.float32(2.0) * fv)
-        mask = np.int32(_SIDE - 1)
-        i0, j0 = iu.astype(np.int32) & mask, (iv.astype(np.int32) & mask) * np.int32(_SIDE)
-        i1, j1 = (i0 + 1) & mask, (j0 + _SIDE) & np.int32(_SIDE * _SIDE - 1)
+        mask = np.int64(_SIDE - 1)
+        i0, j0 = iu.astype(np.int64) & mask, (iv.astype(np.int64) & mask) * np.int64(_SIDE)
+        i1, j1 = (i0 + 1) & mask, (j0 + _SIDE) & np.int64(_SIDE * _SIDE - 1)
         table = self._table
-        top = table[j0 + i0]
-        top += (table[j0 + i1] - top) * fu
-        low = table[j1 + i0]
-        low += (table[j1 + i1] - low) * fu
+        top = pick(table, j0 + i0)
+        top += (pick(table, j0 + i1) - top) * fu
+        low = pick(table, j1 + i0)
+        low += (pick(table, j1 + i1) - low) * fu
         low -= top
         low *= fv
         low += top
@@ -106,25 +112,25 @@ class Frame:
         """
         fx = np.clip((x - np.float32(self.x0)) * np.float32(1 / self.step), 0, np.float32(self.nx - 1.001))
         fy = np.clip((y - np.float32(self.y0)) * np.float32(1 / self.step), 0, np.float32(self.ny - 1.001))
-        ix, iy = fx.astype(np.int32), fy.astype(np.int32)
-        fx -= ix
-        fy -= iy
+        ix, iy = fx.astype(np.int64), fy.astype(np.int64)
+        fx -= ix.astype(np.float32)
+        fy -= iy.astype(np.float32)
         flat = stack.reshape(self.ny * self.nx, -1)
-        at = iy * np.int32(self.nx) + ix
+        at = iy * self.nx + ix
         fx, fy = fx[:, None], fy[:, None]
-        top, low = flat[at], flat[at + self.nx]
-        top += (flat[at + 1] - top) * fx
-        low += (flat[at + self.nx + 1] - low) * fx
+        top, low = pick(flat, at), pick(flat, at + self.nx)
+        top += (pick(flat, at + 1) - top) * fx
+        low += (pick(flat, at + self.nx + 1) - low) * fx
         low -= top
         low *= fy
         low += top
         return np.ascontiguousarray(low.T)
 
-    def nearest(self, x: F32, y: F32) -> npt.NDArray[np.int32]:
+    def nearest(self, x: F32, y: F32) -> npt.NDArray[np.int64]:
         """Flat index of the node nearest to each point."""
         col = np.clip(np.rint((x - np.float32(self.x0)) * np.float32(1 / self.step)), 0, self.nx - 1)
         row = np.clip(np.rint((y - np.float32(self.y0)) * np.float32(1 / self.step)), 0, self.ny - 1)
-        return row.astype(np.int32) * np.int32(self.nx) + col.astype(np.int32)
+        return row.astype(np.int64) * self.nx + col.astype(np.int64)
 
 
 def fractal(rng: np.random.Generator, frame: Frame, longest: float, slope: float) -> F32:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipweave.demo.land import Ground
-from chipweave.demo.noise import F32, U32, mix, smoothstep, unit
+from chipweave.demo.noise import F32, U32, mix, pick, smoothstep, unit
 
 BANDS = ("blue", "green", "red", "nir", "swir16")
 
@@ -27,8 +27,7 @@ _TILES = (0.080, 0.088, 0.110, 0.180, 0.215)
 _SLATE = (0.110, 0.116, 0.118, 0.165, 0.180)
 _HALL = (0.270, 0.280, 0.285, 0.320, 0.300)
 _YARD = (0.125, 0.132, 0.138, 0.175, 0.190)
-_ASPHALT = (0.085, 0.096, 0.102, 0.165, 0.190)
-_GRAVEL = (0.090, 0.112, 0.122, 0.240, 0.270)
+_ROAD = (0.092, 0.112, 0.122, 0.235, 0.265)
 _RIVER = (0.036, 0.050, 0.034, 0.020, 0.010)
 
 # Day of the year: (green, dry) shares of the canopy; the rest is soil.
@@ -57,45 +56,84 @@ def season(plant: str, day: float | npt.NDArray[np.float64]) -> tuple[npt.NDArra
     return green, dry
 
 
-def paint(g: Ground, day: date, bands: tuple[str, ...]) -> F32:
+class Texture:
+    """What is the same on every day: how light plays on the ground, and where layers lie."""
+
+    def __init__(self, g: Ground) -> None:
+        a, b, c = g.bumps
+        rows = np.sin(g.across * np.float32(2 * np.pi / 31.0)) * np.float32(0.015)
+        self.grain: F32 = 1 + np.float32(0.015) * c + np.float32(0.035) * b + rows
+        self.crown: F32 = 1 + np.float32(0.05) * c + np.float32(0.10) * b + np.float32(0.06) * a
+        self.rock: F32 = 1 + np.float32(0.12) * (b + c)
+        self.wave: F32 = 1 + np.float32(0.06) * a
+        self.road: F32 = np.where(g.built > 0.3, np.float32(0.85), np.float32(1.0))
+        self.grassy = (g.use > 0).astype(np.float32)
+        self.trees = np.flatnonzero(g.wood > 0)
+        self.conifer, self.wood = g.conifer[self.trees], g.wood[self.trees]
+        self.town = np.flatnonzero(g.built > 0)
+        self.built, self.shade = g.built[self.town], g.shade
+        self.houses = _houses(g, self.town, self.crown[self.town])
+
+
+def paint(g: Ground, texture: Texture, day: date, bands: tuple[str, ...]) -> F32:
     """Clear-sky reflectance (band, n) of the ground on `day`."""
+    t = texture
     green, dry, lift = _canopy(g, day)
-    a, b, c = g.bumps
-    rows = np.sin(g.across * np.float32(2 * np.pi / 31.0)) * np.float32(0.02)
-    grain = 1 + np.float32(0.045) * c + np.float32(0.035) * b + rows
-    soil_tone = lift * g.tone * grain
-    crown = 1 + np.float32(0.13) * c + np.float32(0.10) * b + np.float32(0.06) * a
-    roof_tone = np.float32(0.9) + np.float32(0.16) * c + np.float32(0.12) * b
-    hall = g.works * smoothstep(-0.9, 0.9, b + c)
-    tiles = smoothstep(-0.5, 0.5, a + 0.5 * b)
-    track = np.where(g.built > 0.3, np.float32(0.0), np.float32(1.0))
-    grassy = g.use > 0
+    straw_tone = lift * t.grain
+    soil_tone, green_tone = straw_tone * g.tone * (1 - green - dry), green * t.grain
+    straw_tone *= dry
     out = np.empty((len(bands), len(green)), np.float32)
     for row, name in enumerate(bands):
         k = BANDS.index(name)
-        leaf = np.where(grassy, np.float32(_GRASS[k]), np.float32(_LEAF[k]))
-        v = np.float32(_SOIL[k]) * soil_tone
-        v += green * (leaf * grain - v)
-        v += dry * (np.float32(_STRAW[k]) * lift * grain - v)
-        _over(v, np.float32(_REED[k]) * crown, g.wet)
-        _over(v, np.float32(_SHRUBS[k]) * crown, g.shrub * np.float32(0.85))
-        _over(v, (_BROAD[k] + g.conifer * np.float32(_NEEDLE[k] - _BROAD[k])) * crown, g.wood)
-        _over(v, np.float32(_ROCK[k]) * roof_tone, g.quarry)
-        house = (_SLATE[k] + tiles * np.float32(_TILES[k] - _SLATE[k])) * roof_tone
-        _over(house, np.float32(_GARDEN[k]) * crown, 1 - g.roof)
-        _over(house, np.float32(_YARD[k]), np.minimum(g.works * 4, 1))
-        _over(house, np.float32(_HALL[k]) * roof_tone, hall)
-        _over(v, house, g.built)
-        v *= g.shade
-        _over(v, np.float32(_RIVER[k]) * (1 + np.float32(0.06) * a), g.water)
-        _over(v, _ASPHALT[k] + track * np.float32(_GRAVEL[k] - _ASPHALT[k]), g.road)
-        out[row] = v
+        v = out[row]
+        np.multiply(t.grassy, np.float32(_GRASS[k] - _LEAF[k]), out=v)
+        v += np.float32(_LEAF[k])
+        v *= green_tone
+        v += np.float32(_SOIL[k]) * soil_tone
+        v += np.float32(_STRAW[k]) * straw_tone
+    _over(out, bands, _REED, t.crown, g.wet)
+    _over(out, bands, _SHRUBS, t.crown, g.shrub)
+    crown = t.crown[t.trees]
+    for row, name in enumerate(bands):
+        k = BANDS.index(name)
+        tree = (_BROAD[k] + t.conifer * np.float32(_NEEDLE[k] - _BROAD[k])) * crown
+        below = out[row, t.trees]
+        out[row, t.trees] = below + (tree - below) * t.wood
+    _over(out, bands, _ROCK, t.rock, g.quarry)
+    for row, name in enumerate(bands):
+        below = out[row, t.town]
+        out[row, t.town] = below + (t.houses[BANDS.index(name)] - below) * t.built
+    out *= t.shade
+    _over(out, bands, _RIVER, t.wave, g.water)
+    _over(out, bands, _ROAD, t.road, g.road)
     return out
 
 
-def _over(below: F32, above: F32 | np.float32, weight: F32) -> None:
-    """Lay `above` over `below`, in place."""
-    below += (above - below) * weight
+def _over(below: F32, bands: tuple[str, ...], colour: tuple[float, ...], tone: F32, weight: F32) -> None:
+    """Lay a colour over (band, n), in place, where it has weight."""
+    at = np.flatnonzero(weight > 0)
+    if len(at):
+        tone, weight = tone[at], weight[at]
+        for row, name in enumerate(bands):
+            v = below[row, at]
+            below[row, at] = v + (np.float32(colour[BANDS.index(name)]) * tone - v) * weight
+
+
+def _houses(g: Ground, town: npt.NDArray[np.int64], crown: F32) -> F32:
+    """Built-up ground (all BANDS, len(town)): roofs and gardens, large halls and their yards."""
+    a, b, c = (bump[town] for bump in g.bumps)
+    roof, works = g.roof[town], g.works[town]
+    tone = np.float32(0.82) + np.float32(0.16) * c + np.float32(0.12) * b
+    tiles = smoothstep(-0.5, 0.5, a + 0.5 * b)
+    hall, yard = works * smoothstep(-0.9, 0.9, b + c), np.minimum(works * 4, 1)
+    out = np.empty((len(BANDS), len(town)), np.float32)
+    for k in range(len(BANDS)):
+        v = (_SLATE[k] + tiles * np.float32(_TILES[k] - _SLATE[k])) * tone
+        v += (np.float32(_GARDEN[k]) * crown - v) * (1 - roof)
+        v += (np.float32(_YARD[k]) - v) * yard
+        v += (np.float32(_HALL[k]) * tone - v) * hall
+        out[k] = v
+    return out
 
 
 def _canopy(g: Ground, day: date) -> tuple[F32, F32, F32]:
@@ -107,10 +145,15 @@ def _canopy(g: Ground, day: date) -> tuple[F32, F32, F32]:
     lag = np.linspace(-14, 14, _PHASES)
     doy = day.timetuple().tm_yday
     table = np.array([season(p, doy + lag) for p in (*_CROPS, "pasture", "meadow")], np.float32)
-    at = plant * np.int32(_PHASES) + phase
-    green, dry = table[:, 0].ravel()[at], table[:, 1].ravel()[at]
+    at = (plant * np.int32(_PHASES) + phase).astype(np.int64)
+    green, dry = pick(table[:, 0].ravel(), at), pick(table[:, 1].ravel(), at)
     a, b, _ = g.bumps
-    vigour = 1 + np.float32(0.10) * a + np.float32(0.05) * b + np.float32(0.25) * (unit(g.parcel, 2) - np.float32(0.6))
+    vigour = (
+        1
+        + np.float32(0.10) * a
+        + np.float32(0.05) * b
+        + np.float32(0.25) * (unit(g.parcel, 2) - np.float32(0.6))
+    )
     green = np.clip(green * vigour, 0, 1)
     margin = smoothstep(0.0, 7.0, g.edge)  # a strip of grass along each edge
     green = np.float32(0.7) + margin * (green - np.float32(0.7))

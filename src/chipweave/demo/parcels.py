@@ -65,7 +65,9 @@ def _cut(t: F32, seeds: U32) -> tuple[U32, F32, F32]:
     """Cells of uneven width along a line: the cell's number and its two ends."""
     cell = np.rint(t).astype(np.int32)
     border = cell.astype(np.float32) - np.float32(0.5) + _jitter(seeds, cell)
-    right = (t >= border).astype(np.int32) - 1  # the jitter is less than half a cell, so t is beside this border
+    right = (t >= border).astype(
+        np.int32
+    ) - 1  # the jitter is less than half a cell, so t is beside this border
     cell += right
     low = cell.astype(np.float32) - np.float32(0.5) + _jitter(seeds, cell)
     high = cell.astype(np.float32) + np.float32(0.5) + _jitter(seeds, cell + 1)

@@ -87,10 +87,19 @@ def _sites(
 
 
 def _roads(
-    rng: np.random.Generator, sites: npt.NDArray[np.float64], radius: npt.NDArray[np.float64], slope: F32, terrain: Terrain
+    rng: np.random.Generator,
+    sites: npt.NDArray[np.float64],
+    radius: npt.NDArray[np.float64],
+    slope: F32,
+    terrain: Terrain,
 ) -> Lines:
     """The cheapest way from each place to its neighbours, steep ground and water avoided."""
-    cost = 1 + 14 * slope[::2, ::2] + 2.5 * (terrain.valley[::2, ::2] < 150) + 0.6 * rng.random(slope[::2, ::2].shape)
+    cost = (
+        1
+        + 14 * slope[::2, ::2]
+        + 2.5 * (terrain.valley[::2, ::2] < 150)
+        + 0.6 * rng.random(slope[::2, ::2].shape)
+    )
     cost += 40 * (terrain.lake[::8, ::8] > -60)
     graph = _graph(cost.astype(np.float64))
     near = _ROADS.nearest(sites[:, 0].astype(np.float32), sites[:, 1].astype(np.float32))
@@ -126,7 +135,9 @@ def _graph(cost: npt.NDArray[np.float64]) -> sparse.csr_matrix:
     return sparse.csr_matrix(values, shape=(ny * nx, ny * nx))
 
 
-def _unused(before: npt.NDArray[np.int32], at: int, used: dict[tuple[int, int], float], half: float) -> list[list[int]]:
+def _unused(
+    before: npt.NDArray[np.int32], at: int, used: dict[tuple[int, int], float], half: float
+) -> list[list[int]]:
     """The way back from `at`, without the stretches that have a road already."""
     pieces: list[list[int]] = []
     piece = [at]

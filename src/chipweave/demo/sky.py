@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from chipweave.demo.noise import F32, Frame, fractal, smoothstep
 from chipweave.demo.paint import BANDS
@@ -15,6 +16,9 @@ from chipweave.demo.terrain import FINE
 
 _SKY = Frame(FINE.x0, FINE.y0, 50.0, 461, 761)
 _CAST = (-310.0, 540.0)  # metres from a cloud to its shadow: the sun stands in the south-south-east
+
+SLANT = 0.22
+"""Metres that the swath's edge goes east for a metre north."""
 
 _CLOUD = (0.66, 0.64, 0.65, 0.70, 0.48)  # reflectance in the order of BANDS
 _VEIL = (0.36, 0.32, 0.30, 0.34, 0.22)
@@ -52,6 +56,12 @@ class Pass:
         """What is added to reflectance x 10 000 in the stored values."""
         return 1000 if float(self.baseline) >= 4 else 0
 
+    def sees(self, x: F32, y: F32) -> npt.NDArray[np.bool_]:
+        """Whether points lie in the swath, whose edge runs from north-north-east to south-south-west."""
+        if self.edge is None:
+            return np.ones(x.shape, dtype=bool)
+        return x - np.float32(SLANT) * y > np.float32(self.edge)
+
 
 PASSES = (
     Pass(datetime(2021, 6, 12, 10, 36, 21, tzinfo=UTC), "sentinel-2a", "03.01", 108, 0.035),
@@ -72,57 +82,58 @@ class Air:
 
 
 class Sky:
-    """The sky of one pass over the world of one seed."""
+    """The sky over the world of one seed, at each pass."""
 
-    def __init__(self, seed: int, number: int) -> None:
-        self.passing = PASSES[number]
-        rng = np.random.default_rng([seed, 50, number])
-        heap = fractal(rng, _SKY, 2_600.0, 1.75) + 0.8 * fractal(rng, _SKY, 14_000.0, 2.2)
-        thick = (heap - np.quantile(heap, 1 - self.passing.cloud)) * 1.6 + 0.5
-        wisp = fractal(rng, _SKY, 12_000.0, 1.9)
-        veil = (wisp - np.quantile(wisp, 1 - self.passing.veil)) * 0.5 + 0.5
-        if not self.passing.veil:
-            veil[:] = -1
-        self._stack = np.clip(np.stack([thick, veil], axis=-1), -1, 2).astype(np.float32)
+    def __init__(self, seed: int) -> None:
+        layers = [layer for number in range(len(PASSES)) for layer in _layers(seed, number)]
+        self._stack = np.stack(layers, axis=-1).astype(np.float32)
 
-    def air(self, x: F32, y: F32, bumps: tuple[F32, F32, F32]) -> Air:
-        """What lies over points (n,) in metres of the plane; `bumps` of the ground fray the clouds' edges."""
-        thick, veil = _SKY.sample(self._stack, x, y)
+    def air(self, x: F32, y: F32, bumps: tuple[F32, F32, F32]) -> list[Air]:
+        """What lies over points (n,) in metres of the plane at each pass; the ground's `bumps` fray the clouds."""
+        layers = _SKY.sample(self._stack, x, y)
         fray = np.float32(0.16) * bumps[0] + np.float32(0.07) * bumps[1]
-        cloud = smoothstep(0.0, 1.0, thick + fray)
-        cast = _SKY.sample(self._stack[..., :1], x - np.float32(_CAST[0]), y - np.float32(_CAST[1]))[0]
-        shadow = smoothstep(0.1, 0.9, cast) * (1 - cloud)
-        return Air(cloud, smoothstep(0.0, 1.0, veil), shadow, self.seen(x, y))
-
-    def seen(self, x: F32, y: F32) -> npt.NDArray[np.bool_]:
-        """Whether points lie in the swath, whose edge runs from north-north-east to south-south-west."""
-        if self.passing.edge is None:
-            return np.ones(x.shape, dtype=bool)
-        return x - np.float32(SLANT) * y > np.float32(self.passing.edge)
+        found = []
+        for number, passing in enumerate(PASSES):
+            thick, cast, veil = layers[3 * number : 3 * number + 3]
+            cloud = smoothstep(0.0, 1.0, thick + fray)
+            shadow = smoothstep(0.1, 0.9, cast) * (1 - cloud)
+            found.append(Air(cloud, smoothstep(0.0, 1.0, veil), shadow, passing.sees(x, y)))
+        return found
 
 
-SLANT = 0.22
-"""Metres that the swath's edge goes east for a metre north."""
+def _layers(seed: int, number: int) -> tuple[F32, F32, F32]:
+    """Thickness of clouds, what of it throws a shadow here, and thickness of the veil: 0 to 1, and beyond."""
+    passing = PASSES[number]
+    rng = np.random.default_rng([seed, 50, number])
+    heap = fractal(rng, _SKY, 2_600.0, 1.75) + 0.8 * fractal(rng, _SKY, 14_000.0, 2.2)
+    thick = np.clip((heap - np.quantile(heap, 1 - passing.cloud)) * 1.6 + 0.5, -1, 2)
+    steps = (-_CAST[1] / _SKY.step, -_CAST[0] / _SKY.step)
+    rows, cols = np.meshgrid(np.arange(_SKY.ny) + steps[0], np.arange(_SKY.nx) + steps[1], indexing="ij")
+    cast = ndimage.map_coordinates(thick, (rows, cols), order=1, mode="nearest")
+    wisp = fractal(rng, _SKY, 12_000.0, 1.9)
+    veil = np.clip((wisp - np.quantile(wisp, 1 - passing.veil)) * 0.5 + 0.5, -1, 2)
+    return thick, cast, veil if passing.veil else np.full_like(veil, -1)
 
 
-@lru_cache(maxsize=8)
-def sky(seed: int, number: int) -> Sky:
-    """The sky of pass `number`, made once a process."""
-    return Sky(seed, number)
+@lru_cache(maxsize=2)
+def sky(seed: int) -> Sky:
+    """The sky of a seed, made once a process."""
+    return Sky(seed)
 
 
 def through(clear: F32, air: Air, bands: tuple[str, ...]) -> F32:
     """Reflectance (band, n) above the clouds, from that of the ground; changes `clear` in place."""
-    if not (air.cloud.any() or air.veil.any() or air.shadow.any()):
+    under = np.flatnonzero((air.cloud > 0) | (air.veil > 0) | (air.shadow > 0))
+    if not len(under):
         return clear
-    bright = np.float32(0.7) + np.float32(0.55) * air.cloud
-    lit = 1 - np.float32(0.62) * air.shadow
+    cloud, veil, shadow = air.cloud[under], air.veil[under], air.shadow[under]
+    bright = np.float32(0.7) + np.float32(0.55) * cloud
     for row, name in enumerate(bands):
         k = BANDS.index(name)
-        v = clear[row]
-        v *= lit
-        v += (np.float32(_VEIL[k]) - v) * air.veil * np.float32(0.35)
-        v += (np.float32(_CLOUD[k]) * bright - v) * air.cloud
+        v = clear[row, under] * (1 - np.float32(0.62) * shadow)
+        v += (np.float32(_VEIL[k]) - v) * veil * np.float32(0.35)
+        v += (np.float32(_CLOUD[k]) * bright - v) * cloud
+        clear[row, under] = v
     return clear
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from chipweave.demo.noise import F32, Frame, fractal
+from chipweave.demo.noise import F32, Frame, fractal, pick
 
 COARSE = Frame(-19_000.0, -11_500.0, 100.0, 231, 381)
 """Where water is routed."""
@@ -58,7 +58,7 @@ class Lines:
     def margin(self, x: F32, y: F32) -> F32:
         """Metres inside the nearest line's edge (negative: outside); ``-reach`` where none is near."""
         out = np.full(x.shape, np.float32(-self.reach))
-        at = np.flatnonzero(self.near.ravel()[FINE.nearest(x, y)])
+        at = np.flatnonzero(pick(self.near.ravel(), FINE.nearest(x, y)))
         if len(at):
             d, i = self.tree.query(np.column_stack([x[at], y[at]]), distance_upper_bound=self.reach)
             found = np.isfinite(d)
@@ -122,9 +122,7 @@ def _trough(rng: np.random.Generator) -> F32:
     return (150.0 * (1 - np.exp(-((off / 3200) ** 2))) + 0.004 * np.abs(off)).astype(np.float32)
 
 
-def _flood(
-    height: F32, rng: np.random.Generator
-) -> tuple[F32, npt.NDArray[np.int32], list[int]]:
+def _flood(height: F32, rng: np.random.Generator) -> tuple[F32, npt.NDArray[np.int32], list[int]]:
     """Fill hollows from the west, north and south edges inward (priority flood).
 
     Returns
@@ -133,7 +131,9 @@ def _flood(
     """
     ny, nx = height.shape
     level: list[float] = height.ravel().tolist()
-    rise: list[float] = rng.uniform(0.005, 0.3, ny * nx).tolist()  # uneven, so that water winds where it is flat
+    rise: list[float] = rng.uniform(
+        0.005, 0.3, ny * nx
+    ).tolist()  # uneven, so that water winds where it is flat
     down = [-2] * (ny * nx)
     heap: list[tuple[float, int]] = []
     for row in range(ny):
@@ -230,9 +230,7 @@ def _smooth(cells: npt.NDArray[np.int64], main: bool, rng: np.random.Generator) 
     return ndimage.gaussian_filter1d(xy, 8.0 if main else 3.0, axis=0, mode="nearest")
 
 
-def _join(
-    line: npt.NDArray[np.float64], joined: list[npt.NDArray[np.float64]]
-) -> npt.NDArray[np.float64]:
+def _join(line: npt.NDArray[np.float64], joined: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
     """Lead a line's end to the nearest water that is there already, if it is near."""
     water = np.concatenate(joined)
     away = np.hypot(*(water - line[-1]).T)
@@ -253,7 +251,9 @@ def _widths(line: npt.NDArray[np.float64], flow: npt.NDArray[np.int64]) -> list[
 def _enlarge(coarse: F32) -> F32:
     """From `COARSE` to `FINE`, smoothly."""
     at = np.meshgrid(
-        np.arange(FINE.ny) * FINE.step / COARSE.step, np.arange(FINE.nx) * FINE.step / COARSE.step, indexing="ij"
+        np.arange(FINE.ny) * FINE.step / COARSE.step,
+        np.arange(FINE.nx) * FINE.step / COARSE.step,
+        indexing="ij",
     )
     out: F32 = ndimage.map_coordinates(coarse, at, order=3, mode="nearest", output=np.float32)
     return out

@@ -26,7 +26,7 @@ from chipweave.demo.grids import (
 )
 from chipweave.demo.land import Land, cover, land
 from chipweave.demo.noise import F32
-from chipweave.demo.paint import paint
+from chipweave.demo.paint import Texture, paint
 from chipweave.demo.sky import PASSES, Sky, classify, sky, through
 from chipweave.shards.files import atomic_path, atomic_write_text
 
@@ -113,15 +113,18 @@ class _Maker:
     def sentinel(self, tiles: tuple[Grid, ...], say: Callable[[str], None]) -> list[stac.Item]:
         """The Sentinel-2 scenes: each pass over each tile."""
         items = []
-        skies = list(self.pool.map(lambda n: sky(self.earth.seed, n), range(len(PASSES))))
+        above = sky(self.earth.seed)
         for tile in tiles:
             say(f"taking pictures of tile {tile.name}")
             coarse = tile.halved()
             ten = np.empty((len(PASSES), len(_TEN), tile.height, tile.width), np.uint16)
             swir = np.empty((len(PASSES), coarse.height, coarse.width), np.uint16)
             scl = np.empty(swir.shape, np.uint8)
-            jobs = [self.pool.submit(_fine, self.earth, skies, tile, rows, ten) for rows in tile.strips()]
-            jobs += [self.pool.submit(_coarse, self.earth, skies, coarse, rows, swir, scl) for rows in coarse.strips()]
+            jobs = [self.pool.submit(_fine, self.earth, above, tile, rows, ten) for rows in tile.strips()]
+            jobs += [
+                self.pool.submit(_coarse, self.earth, above, coarse, rows, swir, scl)
+                for rows in coarse.strips()
+            ]
             for job in jobs:
                 job.result()
             for number, passing in enumerate(PASSES):
@@ -150,7 +153,9 @@ class _Maker:
         self._write(stac.corine_id(grid), "map", grid, codes, classes=True)
         return [*items, stac.corine_item(grid)]
 
-    def _write(self, ident: str, key: str, grid: Grid, values: npt.NDArray[Any], *, classes: bool = False) -> None:
+    def _write(
+        self, ident: str, key: str, grid: Grid, values: npt.NDArray[Any], *, classes: bool = False
+    ) -> None:
         path = self.folder / ident / f"{key}.tif"
         self.writes.append(self.pool.submit(write_cog, path, grid, values, classes=classes))
 
@@ -162,29 +167,29 @@ def stored(reflectance: F32, seen: npt.NDArray[np.bool_], shift: int) -> npt.NDA
     return values
 
 
-def _fine(earth: Land, skies: list[Sky], tile: Grid, rows: slice, out: npt.NDArray[np.uint16]) -> None:
+def _fine(earth: Land, above: Sky, tile: Grid, rows: slice, out: npt.NDArray[np.uint16]) -> None:
     """The bands of 10 m of some rows of a tile, all passes."""
     x, y = tile.points(rows)
     ground = earth.ground(x, y)
-    for number, above in enumerate(skies):
-        air = above.air(x, y, ground.bumps)
-        picture = through(paint(ground, above.passing.time.date(), _TEN), air, _TEN)
-        dn = stored(picture, air.seen, above.passing.shift)
+    texture = Texture(ground)
+    for number, (passing, air) in enumerate(zip(PASSES, above.air(x, y, ground.bumps), strict=True)):
+        picture = through(paint(ground, texture, passing.time.date(), _TEN), air, _TEN)
+        dn = stored(picture, air.seen, passing.shift)
         out[number, :, rows] = dn.reshape(len(_TEN), -1, tile.width)
 
 
 def _coarse(
-    earth: Land, skies: list[Sky], grid: Grid, rows: slice, swir: npt.NDArray[np.uint16], scl: npt.NDArray[np.uint8]
+    earth: Land, above: Sky, grid: Grid, rows: slice, swir: npt.NDArray[np.uint16], scl: npt.NDArray[np.uint8]
 ) -> None:
     """The band of 20 m and the scene classification of some rows of a tile, all passes."""
     x, y = grid.points(rows)
     ground = earth.ground(x, y)
-    for number, above in enumerate(skies):
-        air = above.air(x, y, ground.bumps)
-        clear = paint(ground, above.passing.time.date(), _TWENTY)
+    texture = Texture(ground)
+    for number, (passing, air) in enumerate(zip(PASSES, above.air(x, y, ground.bumps), strict=True)):
+        clear = paint(ground, texture, passing.time.date(), _TWENTY)
         scl[number, rows] = classify(air, ground.water, clear[1], clear[2]).reshape(-1, grid.width)
         picture = through(clear[:1], air, _TWENTY[:1])
-        swir[number, rows] = stored(picture, air.seen, above.passing.shift).reshape(-1, grid.width)
+        swir[number, rows] = stored(picture, air.seen, passing.shift).reshape(-1, grid.width)
 
 
 def _cover(earth: Land, grid: Grid, rows: slice, out: npt.NDArray[np.uint8]) -> None:
@@ -196,7 +201,7 @@ def write_cog(path: Path, grid: Grid, values: npt.NDArray[Any], *, classes: bool
     profile = {
         "driver": "COG", "dtype": values.dtype.name, "count": 1, "crs": grid.crs, "transform": grid.affine,
         "height": grid.height, "width": grid.width, "nodata": 0, "blocksize": 256, "compress": "DEFLATE",
-        "level": 4, "predictor": "NO" if classes else "YES", "overview_resampling": "MODE" if classes else "AVERAGE",
+        "level": 1, "predictor": "NO" if classes else "YES", "overview_resampling": "MODE" if classes else "AVERAGE",
         "overview_predictor": "NO" if classes else "YES",
     }  # fmt: skip
     with atomic_path(path) as temporary, rasterio.open(temporary, "w", **profile) as dataset:

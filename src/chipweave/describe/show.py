@@ -151,7 +151,7 @@ def _panel(
     if layer["kind"] == "label":
         return Panel(name, array, _is_data(array, nodata), dates[0], classes or Classes.of([]))
     steps = array if array.ndim == 4 else array[None]
-    data = _is_data(steps, nodata).all(axis=1)
+    data = np.asarray(_is_data(steps, nodata).all(axis=1), bool)
     # Of a series the step with most pixels.
     step = int(np.argmax(data.reshape(len(data), -1).sum(axis=1)))
     bands = list(layer["bands"])

@@ -14,6 +14,7 @@ from chipweave.model import Legend, Scene
 from chipweave.pixels.mosaic import read_band
 from chipweave.pixels.resample import Method
 
+AnyArray = npt.NDArray[np.generic]
 Classes = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
@@ -45,7 +46,7 @@ def read_label(scene: Scene, read: LabelRead, crs: str, affine: Affine, shape: t
     return np.where(known, codes, read.legend.nodata).astype(read.legend.dtype)
 
 
-def compose_labels(rasters: Sequence[Classes], legend: Legend) -> Classes:
+def compose_labels(rasters: Sequence[AnyArray], legend: Legend) -> AnyArray:
     """Lay rasters of one edition over each other: each pixel from the first that has a class there."""
     out = rasters[0]
     for raster in rasters[1:]:
@@ -53,7 +54,7 @@ def compose_labels(rasters: Sequence[Classes], legend: Legend) -> Classes:
     return out
 
 
-def class_shares(classes: Classes, legend: Legend) -> dict[str, float]:
+def class_shares(classes: AnyArray, legend: Legend) -> dict[str, float]:
     """Share of all pixels of every class of the legend, 0.0 where absent, by code as text."""
     counts = np.bincount(classes.ravel(), minlength=max((*legend.codes, legend.nodata)) + 1)
     return {str(code): float(counts[code]) / classes.size for code in legend.codes}

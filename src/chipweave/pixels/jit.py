@@ -31,7 +31,7 @@ def _cache_folder() -> str:
 
 _FOLDER = _cache_folder()
 if _FOLDER:
-    numba.config.CACHE_DIR = _FOLDER
+    numba.config.CACHE_DIR = _FOLDER  # type: ignore[attr-defined]
 
 
 def kernel(function: F) -> F:

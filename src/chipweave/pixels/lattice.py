@@ -18,7 +18,7 @@ import pyproj
 import pyproj.network
 from affine import Affine
 
-pyproj.network.set_network_enabled(active=False)
+pyproj.network.set_network_enabled(active=False)  # type: ignore[attr-defined]
 
 STEP = 32
 """Pixels between two nodes of the lattice."""

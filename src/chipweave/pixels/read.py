@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -197,7 +197,7 @@ def read_block(source: SourceGrid, row: int, col: int, height: int, width: int) 
     raise AssertionError(source.href)  # pragma: no cover - stamina returns or raises
 
 
-def _attempts(href: str) -> Iterator[stamina.Attempt]:
+def _attempts(href: str) -> Iterable[stamina.Attempt]:
     # GDAL retries HTTP codes by itself; this is for what it does not: cut connections and slow bodies.
     tries = 3 if is_remote(href) else 1
     return stamina.retry_context(
@@ -208,8 +208,8 @@ def _attempts(href: str) -> Iterator[stamina.Attempt]:
 def data_mask(values: npt.NDArray[np.generic], nodata: float | None) -> npt.NDArray[np.bool_]:
     """Where stored values are data: not `nodata`, and finite."""
     if np.issubdtype(values.dtype, np.floating):
-        good = np.isfinite(values)
-        return good if nodata is None or np.isnan(nodata) else good & (values != values.dtype.type(nodata))
+        good: npt.NDArray[np.bool_] = np.isfinite(values)
+        return good if nodata is None or np.isnan(nodata) else good & np.not_equal(values, values.dtype.type(nodata))
     if nodata is None or np.isnan(nodata):
         return np.ones(values.shape, np.bool_)
-    return values != nodata
+    return np.asarray(np.not_equal(values, nodata), np.bool_)

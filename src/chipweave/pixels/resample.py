@@ -7,7 +7,7 @@ the target is coarser, the mean or the mode of the source centres inside it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -152,11 +152,11 @@ def _coarsen(
     count = np.zeros((height, width), np.int32)
     inside = np.zeros((height, width), np.int32)
     if np.issubdtype(dtype, np.integer):
-        total = np.zeros((height, width), np.int64)
+        total: npt.NDArray[Any] = np.zeros((height, width), np.int64)
         kernels.mean_int(values, valid, qu, qv, row, col, total, count, inside)
     else:
-        total = np.zeros((height, width), np.float64)  # type: ignore[assignment]
-        kernels.mean_float(values, valid, qu, qv, row, col, total, count, inside)  # type: ignore[arg-type]
+        total = np.zeros((height, width), np.float64)
+        kernels.mean_float(values, valid, qu, qv, row, col, total, count, inside)
     ok = (count > 0) & (2 * count >= inside)
     if method == "mode":
         return _mode(values, valid, qu, qv, window, ok), ok

@@ -76,6 +76,8 @@ def read_area(loaded: LoadedRecipe) -> AreaOfInterest:
         Where its file is missing, empty, unreadable, without a CRS or without polygons.
     """
     area = loaded.recipe.area
+    if area is None:
+        raise RecipeError("area: is missing", hint="`area: {bbox: [w, s, e, n]}`")
     if area.bbox is not None:
         w, s, e, n = area.bbox
         boxes = ((w, s, e, n),) if w < e else ((w, s, 180.0, n), (-180.0, s, e, n))

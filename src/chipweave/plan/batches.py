@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,13 +36,13 @@ def tile_names(chips: pd.DataFrame, tile_px: int | None = None) -> pd.Series[str
     side = tile_px or TILE_PX
     while True:
         across = max(side // size, 1)
-        names = _names(chips, across)
+        names: pd.Series[str] = _names(chips, across)
         if tile_px is not None or across == 1 or names.nunique() >= FEW_TILES:
             return names
         side //= 2
 
 
-def _names(chips: pd.DataFrame, across: int) -> pd.Series[str]:
+def _names(chips: Any, across: int) -> Any:
     # Half a chip off the corner: a lattice's float noise must not move a chip to the next tile.
     step = chips["size"] * chips["resolution"]
     col = np.floor((chips["x"] / step + 0.5) / across).astype(np.int64)
@@ -68,7 +69,7 @@ def batch_numbers(chips: pd.DataFrame) -> Ints:
     # Few batches would leave workers idle and little to resume: then each tile is one.
     if batch + 1 < FEW_TILES:
         numbers = {tile: i for i, tile in enumerate(tiles.index)}
-    return chips["tile"].map(numbers).to_numpy(np.int64)
+    return np.array([numbers[tile] for tile in chips["tile"]], np.int64)
 
 
 def limit_tiles(chips: pd.DataFrame, limit: int, splits: Sequence[str]) -> set[str]:

@@ -109,8 +109,8 @@ def place_chips(loaded: LoadedRecipe, area: AreaOfInterest) -> gpd.GeoDataFrame:
 def _anchor(anchor: object, *, north: bool) -> tuple[float, float]:
     if isinstance(anchor, str):
         return ANCHORS[anchor][0 if north else 1]
-    x, y = anchor  # type: ignore[misc]  # the recipe's model allows a name or two numbers
-    return float(x), float(y)
+    assert isinstance(anchor, tuple)  # noqa: S101 - the recipe's model allows a name or two numbers
+    return float(anchor[0]), float(anchor[1])
 
 
 def _zones(area: AreaOfInterest) -> list[tuple[int, bool]]:
@@ -139,9 +139,10 @@ def _in_utm(
     clipped = shapely.intersection(area.geometry, band)
     if clipped.is_empty:
         return _empty()
-    frame = _in_lattice(lattice, area, clipped.bounds)
+    frame: pd.DataFrame = _in_lattice(lattice, area, clipped.bounds)
     lon, lat = frame["lon"].to_numpy(np.float64), frame["lat"].to_numpy(np.float64)
-    return frame[(utm_zones(lon, lat) == zone) & ((lat >= 0) == north)]
+    own: pd.DataFrame = frame[(utm_zones(lon, lat) == zone) & ((lat >= 0) == north)]
+    return own
 
 
 def _empty() -> pd.DataFrame:
@@ -176,7 +177,7 @@ def _in_lattice(
             f"area: {(c1 - c0) * (r1 - r0):,} chips of {lattice.size} px at {lattice.resolution:g} would fill it",
             hint="is `chips.resolution` in the units of `chips.crs`?",
         )
-    cols, rows = (a.ravel() for a in np.meshgrid(np.arange(c0, c1), np.arange(r0, r1)))
+    cols, rows = (a.ravel() for a in np.meshgrid(np.arange(c0, c1, dtype=np.float64), np.arange(r0, r1, dtype=np.float64)))
     x, y = ax + cols * side, ay + (rows + 1) * side
     lon, lat = reproject(x + side / 2, y - side / 2, lattice.crs, "EPSG:4326")
     keep = np.isfinite(lon) & np.isfinite(lat)

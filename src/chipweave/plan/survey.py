@@ -13,7 +13,6 @@ from chipweave.errors import PermanentSourceError
 from chipweave.labels import LabelRead, class_shares, compose_labels, read_label
 from chipweave.model import Place, Scene
 from chipweave.pixels import LayerRead, compose_masks, gdal_session, mask_shares, read_mask
-from chipweave.pixels.masks import Mask
 from chipweave.plan.match import Candidate
 from chipweave.plan.regions import Arrays, read_chips
 from chipweave.plan.select import Choice, Limits, Measured, least_cloudy
@@ -136,7 +135,7 @@ def _measure(
 ) -> dict[str, Measured]:
     """One candidate of each chip: its masks laid over each other until no pixel is missing."""
     results: dict[str, Measured] = {}
-    masks: dict[str, list[Mask]] = defaultdict(list)
+    masks: dict[str, list[Any]] = defaultdict(list)
     left: dict[str, list[str]] = {}
     for key, candidate in wave.items():
         blind = read.mask is None or any(read.mask.band in scenes[s].missing for s in candidate.scenes)
@@ -162,7 +161,7 @@ def _measure(
                     errors[place.key] = got
                     amendments.append(Amendment(place.key, layer, item, stage, got.href, got.message))
                 else:
-                    masks[place.key].append(got[0])  # type: ignore[arg-type]
+                    masks[place.key].append(got[0])
                     served[place.key].append(item)
         left = {
             k: q
@@ -221,7 +220,7 @@ def read_label_chips(
                 if isinstance(got, PermanentSourceError):
                     errors[place.key] = got
                 else:
-                    merged = compose_labels([p[0] for p in parts[place.key]] + [got[0]], read.legend)  # type: ignore[misc]
+                    merged = compose_labels([p[0] for p in parts[place.key]] + [got[0]], read.legend)
                     parts[place.key] = [(merged,)]
                     items[place.key] += (item,)
         left = {
@@ -244,7 +243,7 @@ def _label_facts(
     for key, error in errors.items():
         found[key].error = (layer, error.href, error.message)
     for key, (classes,) in arrays.items():
-        facts = {f"{layer}.{code}": share for code, share in class_shares(classes, read.legend).items()}  # type: ignore[arg-type]
+        facts = {f"{layer}.{code}": share for code, share in class_shares(classes, read.legend).items()}
         nodata = float((classes == read.legend.nodata).mean())
         facts |= {
             f"{layer}.nodata": nodata,

@@ -131,7 +131,8 @@ def read_choices(
         if row["key"] in keys:
             found[row["key"]][row["layer"]][row["rank"]].append(row)
     scenes, chosen = {}, {}
-    for record in chips.to_dict("records"):
+    records: list[dict[str, Any]] = chips.to_dict("records")  # type: ignore[assignment]  # column names are text
+    for record in records:
         key = str(record["key"])
         own = found[key]
         scenes[key] = ChipScenes(

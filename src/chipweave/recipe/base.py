@@ -51,16 +51,16 @@ def refused(why: str, at: str = "") -> PydanticCustomError:
 
 
 def shape_of(value: object) -> str | None:
-    """Tag of the YAML shape of a value. The tilde marks what `problems` takes out of an error's path."""
+    """Tag of the YAML shape of a value. Its NUL, which no key may hold, tells it from keys in an error's path."""
     if isinstance(value, Mapping | BaseModel):
-        return "~map"
+        return "\0map"
     if isinstance(value, bool):
-        return "~flag"
+        return "\0flag"
     if isinstance(value, str):
-        return "~text"
+        return "\0text"
     if isinstance(value, int | float):
-        return "~number"
-    return "~list" if isinstance(value, list | tuple) else None
+        return "\0number"
+    return "\0list" if isinstance(value, list | tuple) else None
 
 
 def one_of(what: str) -> Discriminator:
@@ -96,7 +96,9 @@ Count = Annotated[int, Strict(), Field(gt=0)]
 Seed = Annotated[int, Strict(), Field(ge=0)]
 Year = Annotated[int, Strict(), Field(ge=1900, le=2200)]
 Scalar = Annotated[
-    Annotated[str, Tag("~text")] | Annotated[Whole | Number, Tag("~number")] | Annotated[bool, Tag("~flag")],
+    Annotated[str, Tag("\0text")]
+    | Annotated[Whole | Number, Tag("\0number")]
+    | Annotated[bool, Tag("\0flag")],
     one_of("text, a number, true or false"),
 ]
 
@@ -164,10 +166,10 @@ def _check_where(text: str) -> str:
 Where = dict[
     Text,
     Annotated[
-        Annotated[str, AfterValidator(_check_where), Tag("~text")]
-        | Annotated[Whole | Number, Tag("~number")]
-        | Annotated[bool, Tag("~flag")]
-        | Annotated[tuple[Scalar, ...], Tag("~list")],
+        Annotated[str, AfterValidator(_check_where), Tag("\0text")]
+        | Annotated[Whole | Number, Tag("\0number")]
+        | Annotated[bool, Tag("\0flag")]
+        | Annotated[tuple[Scalar, ...], Tag("\0list")],
         one_of("a value, a comparison such as '<20', or a list of values"),
     ],
 ]

@@ -44,7 +44,7 @@ class TimeRule(LaterNode):
     by: Text | None = Field(None, description="With `table`: attribute that it is looked up by.")
     years: (
         Annotated[
-            Annotated[Years, Tag("~text")] | Annotated[Year, Tag("~number")],
+            Annotated[Years, Tag("\0text")] | Annotated[Year, Tag("\0number")],
             one_of("years such as 2017/2024"),
         ]
         | None
@@ -204,7 +204,7 @@ class Imagery(Node):
     )
     time: (
         Annotated[
-            Annotated[Interval, Tag("~text")] | Annotated[TimeRule, Tag("~map")],
+            Annotated[Interval, Tag("\0text")] | Annotated[TimeRule, Tag("\0map")],
             one_of("an interval such as 2021-06-01/2021-08-31"),
         ]
         | None
@@ -236,7 +236,7 @@ class Imagery(Node):
         None, description="Own grid over the same centre: its side in metres.", json_schema_extra=later()
     )
     resample: Annotated[
-        Annotated[Resampling, Tag("~text")] | Annotated[dict[Text, Resampling], Tag("~map")],
+        Annotated[Resampling, Tag("\0text")] | Annotated[dict[Text, Resampling], Tag("\0map")],
         one_of("a method, or a mapping of band to method"),
     ] = Field(
         "auto",
@@ -254,7 +254,7 @@ class Imagery(Node):
         None, description="Take the scene that goes with another layer's.", json_schema_extra=later()
     )
     register_: Annotated[
-        Annotated[Literal["off"], Tag("~text")] | Annotated[Register, Tag("~map")],
+        Annotated[Literal["off"], Tag("\0text")] | Annotated[Register, Tag("\0map")],
         one_of("off, or {to:, max_shift_px:}"),
     ] = Field(
         "off", alias="register", description="Shift this layer onto another.", json_schema_extra=later()

@@ -57,10 +57,10 @@ def _span(text: str) -> tuple[datetime, datetime]:
     if year is None or not EARLIEST.year <= year <= LATEST.year:
         raise ValueError(f"{text!r} is not between {EARLIEST.year} and {LATEST.year}")
     try:
-        start = datetime(year, month or 1, day or 1, tzinfo=UTC)
-        last = day or calendar.monthrange(year, month or 12)[1]
-        end = datetime(year, month or 12, last, tzinfo=UTC)
-    except (ValueError, calendar.IllegalMonthError):
+        start = datetime(year, 1 if month is None else month, 1 if day is None else day, tzinfo=UTC)
+        month = 12 if month is None else month
+        end = datetime(year, month, calendar.monthrange(year, month)[1] if day is None else day, tzinfo=UTC)
+    except ValueError:
         raise ValueError(f"{text!r} is no date of the calendar") from None
     return start, end + timedelta(days=1) - _TICK
 

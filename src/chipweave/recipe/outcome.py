@@ -37,7 +37,7 @@ class Balance(LaterNode):
     )
     quota: (
         Annotated[
-            Annotated[Count, Tag("~number")] | Annotated[dict[str, Count], Tag("~map")],
+            Annotated[Count, Tag("\0number")] | Annotated[dict[str, Count], Tag("\0map")],
             one_of("a number of chips, or a mapping of class to number"),
         ]
         | None
@@ -79,7 +79,7 @@ class Split(Node):
     )
     seed: Seed = Field(0, description="Seed of every random choice here.")
     buffer_m: Annotated[
-        Annotated[NotNegative, Tag("~number")] | Annotated[Literal["auto"], Tag("~text")],
+        Annotated[NotNegative, Tag("\0number")] | Annotated[Literal["auto"], Tag("\0text")],
         one_of("metres, or 'auto'"),
     ] = Field(
         0.0,
@@ -100,7 +100,7 @@ class Split(Node):
     )
     override: (
         Annotated[
-            Annotated[Text, Tag("~text")] | Annotated[dict[Text, Any], Tag("~map")],
+            Annotated[Text, Tag("\0text")] | Annotated[dict[Text, Any], Tag("\0map")],
             one_of("a file, or a mapping"),
         ]
         | None
@@ -154,7 +154,7 @@ class Output(Node):
     )
     samples_per_shard: Count = Field(256, description="Samples in a shard.")
     shuffle: Annotated[
-        Annotated[Literal["global", "none"], Tag("~text")] | Annotated[Window, Tag("~map")],
+        Annotated[Literal["global", "none"], Tag("\0text")] | Annotated[Window, Tag("\0map")],
         one_of("global, none or {window: N}"),
     ] = Field("global", description="How samples are shuffled before they are packed.")
     encoding: Literal["npy", "blosc2"] = Field(

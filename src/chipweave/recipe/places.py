@@ -87,7 +87,7 @@ class Lattice(Node):
     """The lattice on which chips lie: multiples of size times resolution from the anchor, in its CRS."""
 
     anchor: Annotated[
-        Annotated[Literal["s2", "landsat"], Tag("~text")] | Annotated[tuple[Number, Number], Tag("~list")],
+        Annotated[Literal["s2", "landsat"], Tag("\0text")] | Annotated[tuple[Number, Number], Tag("\0list")],
         one_of("'s2', 'landsat' or [x0, y0]"),
     ] = Field(
         "s2",
@@ -173,7 +173,7 @@ class Sampling(Node):
     )
     quota: (
         Annotated[
-            Annotated[Count, Tag("~number")] | Annotated[dict[str, Count], Tag("~map")],
+            Annotated[Count, Tag("\0number")] | Annotated[dict[str, Count], Tag("\0map")],
             one_of("a number of chips, or a mapping of class to number"),
         ]
         | None
@@ -229,7 +229,7 @@ class Chips(Node):
     """The chips: size, resolution, CRS, lattice, sampling."""
 
     size: Annotated[
-        Annotated[Count, Field(le=65536), Tag("~number")] | Annotated[Size, Tag("~map")],
+        Annotated[Count, Field(le=65536), Tag("\0number")] | Annotated[Size, Tag("\0map")],
         one_of("a whole number of pixels, or {m:, px:}"),
     ] = Field(description="Side of a chip in pixels, or {m:, px:}: metres and pixels.")
     resolution: Positive | None = Field(

@@ -64,8 +64,9 @@ def _cross(detail: ErrorDetails) -> list[Problem]:
 
 def _problem(detail: ErrorDetails) -> Problem:
     context = detail.get("ctx", {})
-    path = _path(detail["loc"], str(context.get("at", "")))
     kind, got = detail["type"], detail["input"]
+    loc = detail["loc"] if kind in _UNKNOWN or detail["loc"][-1:] != ("[key]",) else detail["loc"][:-1]
+    path = _path(loc, str(context.get("at", "")))
     if kind in _UNKNOWN:
         return Problem(path, unknown_key(path))
     if kind == "missing":
@@ -90,7 +91,7 @@ def _round(context: Mapping[str, Any]) -> dict[str, Any]:
 
 def _path(loc: tuple[str | int, ...], at: str) -> Path:
     """Path of an error in the recipe: pydantic's own marks taken out, the key it points at appended."""
-    kept = [part for part in loc if not (isinstance(part, str) and (part.startswith("~") or part == "[key]"))]
+    kept = [part for part in loc if not (isinstance(part, str) and part.startswith("\0"))]
     return (*kept, *(int(p) if p.isdigit() else p for p in at.split(".") if p))
 
 

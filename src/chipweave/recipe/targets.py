@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, Tag, field_validator, model_validator
+from pydantic import AllowInfNan, ConfigDict, Field, Tag, field_validator, model_validator
 
 from chipweave.recipe.base import (
     Count,
@@ -89,7 +90,7 @@ class Label(Node):
         None, description="With `file`: legend of its classes, a name or a YAML file."
     )
     date: Date | None = Field(None, description="With `file`: what date it shows: a year, a month or a day.")
-    nodata: float | None = Field(
+    nodata: Annotated[float, AllowInfNan()] | None = Field(
         None,
         description="With `file`: value of no data, if the file does not say; a number, or nan.",
         json_schema_extra={"anyOf": [{"type": "number"}, {"const": "nan"}, {"type": "null"}]},
@@ -101,14 +102,14 @@ class Label(Node):
     provider: Text | None = Field(None, description="Treat this layer's catalog as that provider.")
     max_label_age: (
         Annotated[
-            Annotated[NotNegative, Tag("~number")] | Annotated[Text, Tag("~text")],
+            Annotated[NotNegative, Tag("\0number")] | Annotated[Text, Tag("\0text")],
             one_of("years, or a duration such as 400d"),
         ]
         | None
     ) = Field(None, description="Largest age of a label against the imagery.", json_schema_extra=later())
     remap: (
         Annotated[
-            Annotated[Text, Tag("~text")] | Annotated[dict[int, Whole], Tag("~map")],
+            Annotated[Text, Tag("\0text")] | Annotated[dict[int, Whole], Tag("\0map")],
             one_of("a legend, or a mapping of code to code"),
         ]
         | None
@@ -150,7 +151,7 @@ class Label(Node):
     def _number_or_nan(cls, value: object) -> object:
         if value == "nan" or value is None:
             return None if value is None else float("nan")
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or math.isinf(value):
             raise expected("a number, or nan")
         return value
 

@@ -38,11 +38,18 @@ def read_ledger(path: Path) -> list[Fate]:
 class Allowed(Protocol):
     """Largest shares of the placed chips that may fail or be dropped."""
 
-    failed: float
-    dropped: float
+    @property
+    def failed(self) -> float:
+        """Share that may fail."""
+
+    @property
+    def dropped(self) -> float:
+        """Share that may be dropped."""
 
 
-def check_yield(fates: Sequence[Fate], written: Collection[str], asked: Sequence[str], allow: Allowed) -> None:
+def check_yield(
+    fates: Sequence[Fate], written: Collection[str], asked: Sequence[str], allow: Allowed
+) -> None:
     """Hold what was woven against the recipe.
 
     Parameters
@@ -74,7 +81,8 @@ def check_yield(fates: Sequence[Fate], written: Collection[str], asked: Sequence
         raise YieldError(f"nothing to write: {len(fates)} chips were dropped: {reasons}", hint=see)
     if counts["dropped"] > allow.dropped * len(fates):
         raise YieldError(
-            f"{counts['dropped']} of {len(fates)} chips were dropped, more than allow.dropped ({allow.dropped:g}): {reasons}",
+            f"{counts['dropped']} of {len(fates)} chips were dropped, "
+            f"more than allow.dropped ({allow.dropped:g}): {reasons}",
             hint=see,
         )
     empty = [name for name in asked if name not in written]

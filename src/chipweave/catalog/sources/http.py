@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import json
+import logging
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -18,6 +20,12 @@ from chipweave.errors import PermanentSourceError, SourceError, TransientSourceE
 TIMEOUT: Final = (5.0, 60.0)
 """Seconds to connect, and to wait for bytes."""
 
+BACKOFF = 0.4
+"""Seconds between the second and the third try; twice that before the fourth."""
+
+# urllib3 warns of each retry with the whole URL, its query included; the last failure is told as an error of ours.
+logging.getLogger("urllib3.connectionpool").addFilter(lambda record: not str(record.msg).startswith("Retrying"))
+
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524})
 _PASSING_ERRORS = (
     requests.exceptions.ConnectionError,
@@ -27,7 +35,19 @@ _PASSING_ERRORS = (
 )
 
 
-def make_io(url: str) -> StacApiIO:
+class CatalogIO(StacApiIO):
+    """Session of pystac-client that reads JSON as leniently as Python does.
+
+    A faster parser, where one is installed, would refuse a page for one odd character in one item.
+    """
+
+    def json_loads(self, txt: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Parse a JSON text."""
+        found: dict[str, Any] = json.loads(txt, *args, **kwargs)
+        return found
+
+
+def make_io(url: str) -> CatalogIO:
     """Session of pystac-client for a catalog; four tries within about three seconds.
 
     Loopback is reached directly, whatever proxy the environment names.
@@ -35,13 +55,13 @@ def make_io(url: str) -> StacApiIO:
     retry = Retry(
         total=3,
         read=1,
-        backoff_factor=0.4,
+        backoff_factor=BACKOFF,
         status_forcelist=sorted(_PASSING),
         allowed_methods=None,  # a POST to /search reads only
         raise_on_status=False,
         respect_retry_after_header=False,  # may ask for minutes: the user decides about those
     )
-    io = StacApiIO(timeout=TIMEOUT, max_retries=retry)
+    io = CatalogIO(timeout=TIMEOUT, max_retries=retry)
     if _is_loopback(urlsplit(url).hostname or ""):
         io.session.trust_env = False
     return io

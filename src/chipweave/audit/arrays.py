@@ -1,0 +1,226 @@
+"""One sample under the lens: its JSON, its arrays, and whether one tells the truth about the other."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import tokenize
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chipweave.audit.report import Findings
+from chipweave.model import MASK_BAD, MASK_CLEAR, MASK_NODATA
+
+Array = NDArray[Any]
+Layer = Mapping[str, Any]
+
+CLOSE = 1e-6
+"""How far a share may be from what the pixels give."""
+
+_WORDS = "kind collection bands dims dtype shape resolution scale offset nodata unit"
+NEEDED = tuple(f"{_WORDS} transform datetime items present valid_fraction".split())
+CONSTANT = (*_WORDS.split(), "legend")
+"""What a layer says of itself in the same words in every sample."""
+
+
+def strict_json(data: bytes) -> dict[str, Any]:
+    """Parse JSON as the standard has it.
+
+    Raises
+    ------
+    ValueError
+        NaN or infinity, a key that comes twice, or no JSON.
+    TypeError
+        JSON, but no object.
+    """
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no JSON")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        out = dict(pairs)
+        if len(out) < len(pairs):
+            raise ValueError("a key comes twice")
+        return out
+
+    meta = json.loads(data.decode("utf-8"), parse_constant=refuse, object_pairs_hook=unique)
+    if not isinstance(meta, dict):
+        raise TypeError("not an object")
+    return meta
+
+
+def shape_of(value: object) -> object:
+    """Keys and types of a JSON value; values and lengths of lists do not matter.
+
+    Raises
+    ------
+    ValueError
+        Null, or an empty list: a reader could not tell its type.
+    """
+    if isinstance(value, dict):
+        return {key: shape_of(of) for key, of in value.items()}
+    if isinstance(value, list):
+        if not value:
+            raise ValueError("an empty list")
+        kinds = [shape_of(of) for of in value]
+        if any(kind != kinds[0] for kind in kinds):
+            raise ValueError("a list of different types")
+        return [kinds[0]]
+    if value is None:
+        raise ValueError("null")
+    return type(value).__name__
+
+
+def load_npy(data: bytes) -> Array:
+    """Read a `.npy` file with NumPy's own reader, never unpickling.
+
+    Raises
+    ------
+    ValueError
+        Not such a file, or something follows it.
+    """
+    file = io.BytesIO(data)
+    try:
+        array: Array = np.load(file, allow_pickle=False)
+    except (EOFError, MemoryError, SyntaxError, tokenize.TokenError) as exc:
+        raise ValueError(f"not a .npy file: {exc}") from exc
+    if not isinstance(array, np.ndarray) or file.read(1):
+        raise ValueError("not one .npy file")
+    return array
+
+
+def nodata_of(layer: Layer) -> float:
+    """No-data value of a layer, NaN where JSON says ``"nan"``."""
+    return math.nan if layer["nodata"] == "nan" else float(layer["nodata"])
+
+
+def data_of(array: Array, nodata: float) -> NDArray[np.bool_]:
+    """Where an array is data."""
+    return np.asarray(~np.isnan(array) if math.isnan(nodata) else array != nodata, bool)
+
+
+def check_form(name: str, layer: Layer, array: Array, findings: Findings) -> bool:
+    """Check type, shape and dimensions of an array against its JSON."""
+    before = findings.failed
+    missing = [key for key in NEEDED if key not in layer]
+    if missing:
+        findings.fail(f"{name} lacks {', '.join(missing)} in its JSON")
+        return False
+    if array.dtype.str[0] not in "<|" or array.dtype != np.dtype(layer["dtype"]):
+        findings.fail(f"{name} is {array.dtype.str}, its JSON says {layer['dtype']}")
+    if list(array.shape) != layer["shape"]:
+        findings.fail(f"{name} has shape {list(array.shape)}, its JSON says {layer['shape']}")
+    if len(layer["dims"]) != array.ndim or layer["dims"][-2:] != ["y", "x"]:
+        findings.fail(f"{name} has {array.ndim} axes, its JSON says {layer['dims']}")
+    elif "band" in layer["dims"] and array.shape[layer["dims"].index("band")] != len(layer["bands"]):
+        findings.fail(f"{name} does not have one plane for each of {layer['bands']}")
+    return findings.failed == before
+
+
+def check_nodata(name: str, layer: Layer, array: Array, findings: Findings) -> None:
+    """Check that no data is what it is said to be."""
+    nodata = nodata_of(layer)
+    if np.issubdtype(array.dtype, np.floating):
+        if np.isinf(array).any():
+            findings.fail(f"{name} holds infinity")
+    elif math.isnan(nodata) or not _fits(nodata, array.dtype):
+        findings.fail(f"{name}: {array.dtype} cannot hold {layer['nodata']}")
+        return
+    if layer["kind"] == "mask":
+        codes = [MASK_CLEAR, MASK_BAD, MASK_NODATA]
+        _only(name, array, codes, findings)
+    elif "fractions" in layer:
+        _only(name, array, [*map(int, layer["fractions"]), int(nodata)], findings)
+    if not layer["present"]:
+        if data_of(array, nodata).any():
+            findings.fail(f"{name} is not present but has data")
+        if layer["items"] != [[""]] or layer["datetime"] != [""]:
+            findings.fail(f"{name} is not present but names items or dates")
+    elif not all(item for step in layer["items"] for item in step) or not all(layer["datetime"]):
+        findings.fail(f"{name} is present but names no item or no date")
+
+
+def _fits(nodata: float, dtype: np.dtype[Any]) -> bool:
+    limits = np.iinfo(dtype)
+    return nodata.is_integer() and limits.min <= nodata <= limits.max
+
+
+def _only(name: str, array: Array, codes: Sequence[int], findings: Findings) -> None:
+    other = np.setdiff1d(np.unique(array), codes)
+    if other.size:
+        findings.fail(f"{name} holds {other[:5].tolist()}, which its legend does not know")
+
+
+def check_shares(
+    name: str, layer: Layer, array: Array, mask: Array | None, findings: Findings, *, blanked: bool
+) -> None:
+    """Work out the shares of an imagery, label or mask layer again."""
+    if not layer["present"]:
+        said = [
+            layer["valid_fraction"],
+            layer.get("cloud_fraction", 0.0),
+            *layer.get("fractions", {}).values(),
+        ]
+        if any(said):
+            findings.fail(f"{name} is not present but has shares above 0")
+        return
+    data = data_of(array, nodata_of(layer))
+    if layer["kind"] == "imagery":
+        if array.ndim == 3:
+            _check_valid(name, layer, np.asarray(data.all(axis=0), bool), mask, findings, blanked=blanked)
+        if mask is not None and mask.shape == array.shape[-2:]:
+            known = np.count_nonzero(mask != MASK_NODATA)
+            bad = np.count_nonzero(mask == MASK_BAD) / known if known else 0.0
+            _same(f"cloud_fraction of {name}", layer["cloud_fraction"], bad, findings)
+        elif not 0 <= layer["cloud_fraction"] <= 1:
+            findings.fail(f"cloud_fraction of {name} is {layer['cloud_fraction']}")
+        return
+    _same(f"valid_fraction of {name}", layer["valid_fraction"], float(data.mean()), findings)
+    for code, share in layer.get("fractions", {}).items():
+        _same(
+            f"share of {code} in {name}", share, np.count_nonzero(array == int(code)) / array.size, findings
+        )
+    _check_scene_labels(name, layer, findings)
+
+
+def _check_valid(
+    name: str,
+    layer: Layer,
+    whole: NDArray[np.bool_],
+    mask: Array | None,
+    findings: Findings,
+    *,
+    blanked: bool,
+) -> None:
+    """`valid_fraction` is from before bad pixels were erased: then it is known up to those."""
+    said, least = layer["valid_fraction"], float(whole.mean())
+    if not blanked:
+        _same(f"valid_fraction of {name}", said, least, findings)
+        return
+    most = 1.0
+    if mask is not None and mask.shape == whole.shape:
+        most = float((whole | (mask == MASK_BAD)).mean())
+        if (whole & (mask == MASK_BAD)).any():
+            findings.fail(f"{name} has bad pixels that were to be erased")
+    if not least - CLOSE <= said <= most + CLOSE:
+        findings.fail(f"valid_fraction of {name} is {said}, the pixels give {least} to {most}")
+
+
+def _check_scene_labels(name: str, layer: Layer, findings: Findings) -> None:
+    labels = layer.get("scene_labels")
+    if labels is None:
+        return
+    shares = list(layer["fractions"].values())
+    if len(labels) != len(shares) or any(label not in {0, 1} for label in labels):
+        findings.fail(f"scene_labels of {name} are not one 0 or 1 a class")
+    elif any(label and not share for label, share in zip(labels, shares, strict=True)):
+        findings.fail(f"scene_labels of {name} name a class that has no pixel")
+
+
+def _same(what: str, said: float, found: float, findings: Findings) -> None:
+    if not abs(said - found) <= CLOSE:
+        findings.fail(f"{what} is {said}, the pixels give {found}")

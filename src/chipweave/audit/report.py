@@ -1,0 +1,91 @@
+"""What an audit says: checks with verdicts, and how findings become one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Verdict = Literal["pass", "warn", "fail"]
+
+BROKEN = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError, ArithmeticError)
+"""What reading a damaged file may raise. An audit reports these, whatever the library that raised them."""
+
+_EXAMPLES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Parameters
+    ----------
+    name
+        Stable: scripts may look for it.
+    verdict
+        ``fail`` means that the dataset is not what it says.
+    text
+        For a person, one line.
+    numbers
+        What was counted or measured.
+    """
+
+    name: str
+    verdict: Verdict
+    text: str
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All checks of a dataset."""
+
+    folder: str
+    checks: Sequence[Check]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed; warnings do not count."""
+        return all(check.verdict != "fail" for check in self.checks)
+
+    def __getitem__(self, name: str) -> Check:
+        return next(check for check in self.checks if check.name == name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        checks = [
+            {"name": c.name, "verdict": c.verdict, "text": c.text, "numbers": dict(c.numbers)}
+            for c in self.checks
+        ]
+        return {"folder": self.folder, "ok": self.ok, "checks": checks}
+
+
+class Findings:
+    """Gathers what is wrong with one thing; only the first few are told in words, all are counted."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.failed = 0
+        self.warned = 0
+        self._said: list[str] = []
+
+    def fail(self, text: str) -> None:
+        """Note something that makes the dataset wrong."""
+        self.failed += 1
+        self._note(text, self.failed)
+
+    def warn(self, text: str) -> None:
+        """Note something that a person should know."""
+        self.warned += 1
+        self._note(text, self.warned)
+
+    def _note(self, text: str, number: int) -> None:
+        if number <= _EXAMPLES:
+            self._said.append(text)
+
+    def check(self, fine: str, **numbers: Any) -> Check:
+        """Make a check of it; `fine` is the text where nothing was found."""
+        verdict: Verdict = "fail" if self.failed else "warn" if self.warned else "pass"
+        more = self.failed + self.warned - len(self._said)
+        text = "; ".join(self._said) + (f"; and {more} more" if more else "")
+        return Check(self.name, verdict, text or fine, {**numbers, "problems": self.failed})

@@ -1,0 +1,210 @@
+"""The index, the ledger and the recipe, read with suspicion."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+import yaml
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from pyproj import Transformer
+
+from chipweave.audit.report import BROKEN, Check, Findings
+from chipweave.model import KEY
+from chipweave.recipe.outcome import Split
+from chipweave.shards.deal import split_order
+from chipweave.shards.index import NAME, read_index
+from chipweave.shards.ledger import COLUMNS
+from chipweave.shards.ledger import NAME as LEDGER
+
+RECIPE, LOCK = "recipe.yaml", "chipweave.lock"
+_NEEDED = (
+    *("key", "place", "split", "fold", "shard", "json_offset", "json_size"),
+    *("geometry", "crs", "transform", "height", "width"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the recipe asks of the dataset.
+
+    Parameters
+    ----------
+    split
+        None: all is train.
+    blanked
+        Imagery layers whose bad pixels were erased.
+    limited
+        Whether only a part of the plan was built.
+    """
+
+    split: Split | None = None
+    blanked: frozenset[str] = frozenset()
+    limited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The index.
+
+    Parameters
+    ----------
+    frame
+        As geopandas reads it.
+    table
+        The same without geometry, for native values.
+    layers
+        With arrays, by name.
+    """
+
+    frame: gpd.GeoDataFrame
+    table: pa.Table
+    layers: list[str] = field(default_factory=list)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Values of a column."""
+        return np.asarray(self.frame[name].to_numpy())
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+def load_index(folder: Path) -> tuple[Index | None, Check]:
+    """Read the index, None where nothing can be checked further."""
+    findings = Findings("index")
+    try:
+        frame = read_index(folder)
+        table = pq.read_table(folder / NAME).drop_columns(["geometry"])
+    except BROKEN as exc:
+        findings.fail(f"{NAME} cannot be read: {exc}")
+        return None, findings.check("")
+    missing = [name for name in _NEEDED if name not in frame.columns]
+    layers = [
+        c.removesuffix("_offset") for c in frame.columns if c.endswith("_offset") and c != "json_offset"
+    ]
+    missing += [f"{layer}_size" for layer in layers if f"{layer}_size" not in frame.columns]
+    if missing or not layers or len(frame) == 0:
+        findings.fail(f"{NAME} lacks {', '.join(missing) or 'layers' if len(frame) else 'rows'}")
+        return None, findings.check("")
+    index = Index(frame, table, layers)
+    try:
+        _check_rows(folder, index, findings)
+    except BROKEN as exc:
+        findings.fail(f"{NAME} holds values that cannot be used: {exc}")
+        return None, findings.check("")
+    return index, findings.check(f"{len(frame)} samples, all keys different", samples=len(frame))
+
+
+def _check_rows(folder: Path, index: Index, findings: Findings) -> None:
+    keys = [str(key) for key in index.column("key")]
+    for key, number in Counter(keys).items():
+        if number > 1:
+            findings.fail(f"key {key} comes {number} times")
+        if not KEY.fullmatch(key):
+            findings.fail(f"key {key!r} has other signs than letters, digits, _ and -")
+    root = folder.resolve()
+    for shard in set(index.column("shard").tolist()) - {""}:
+        if ".." in PurePosixPath(shard).parts or not (folder / shard).resolve().is_relative_to(root):
+            raise ValueError(f"shard {shard} leads out of the folder")
+    splits = index.column("split")
+    ranks = {name: k for k, name in enumerate(split_order(splits.tolist()))}
+    order = [
+        (ranks[s], shard, at)
+        for s, shard, at in zip(splits, index.column("shard"), index.column("json_offset"), strict=True)
+    ]
+    if order != sorted(order):
+        findings.fail("rows are not in the order of split, shard and offset")
+    _check_places(index, findings)
+
+
+def _check_places(index: Index, findings: Findings) -> None:
+    """Geometry and grid name the same place: the grid's middle lies in the geometry."""
+    transforms = np.stack([np.asarray(t, float) for t in index.column("transform")])
+    height, width = index.column("height").astype(float), index.column("width").astype(float)
+    a, b, c, d, e, f = transforms.T
+    x, y = a * width / 2 + b * height / 2 + c, d * width / 2 + e * height / 2 + f
+    names = index.column("crs").astype(str)
+    for name in np.unique(names):
+        rows = np.flatnonzero(names == name)
+        lon, lat = Transformer.from_crs(str(name), "EPSG:4326", always_xy=True).transform(x[rows], y[rows])
+        shapes = index.frame.geometry.to_numpy()[rows]
+        inside = np.zeros(len(rows), bool)
+        for turn in (-360, 0, 360):
+            inside |= shapely.intersects_xy(shapes, np.asarray(lon) + turn, lat)
+        for row in rows[~inside].tolist():
+            findings.fail(f"geometry and transform of {index.column('key')[row]} are different places")
+
+
+def load_rules(folder: Path) -> tuple[Rules, Check]:
+    """Read the recipe and the lock that lie in the folder."""
+    findings = Findings("recipe")
+    split, blanked, limited = None, frozenset[str](), False
+    try:
+        recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+        if recipe.get("split") is not None:
+            split = Split.model_validate(recipe["split"])
+        imagery: Mapping[str, Any] = recipe.get("imagery") or {}
+        blanked = frozenset(name for name, of in imagery.items() if of.get("mask") == "blank")
+    except (*BROKEN, yaml.YAMLError, ValidationError) as exc:
+        findings.fail(f"{RECIPE} cannot be read: {' '.join(str(exc).split())}")
+    try:
+        limited = json.loads((folder / LOCK).read_bytes()).get("limit") is not None
+    except BROKEN as exc:
+        findings.fail(f"{LOCK} cannot be read: {exc}")
+    return Rules(split, blanked, limited), findings.check("recipe and lock can be read")
+
+
+def check_ledger(folder: Path, index: Index) -> Check:
+    """Check one row a placed chip, and that what was written is what the index has."""
+    findings = Findings("ledger")
+    try:
+        rows = pq.read_table(folder / LEDGER, columns=list(COLUMNS)).to_pylist()
+    except BROKEN as exc:
+        findings.fail(f"{LEDGER} cannot be read: {exc}")
+        return findings.check("")
+    for key, number in Counter(row["key"] for row in rows).items():
+        if number > 1:
+            findings.fail(f"chip {key} has {number} rows")
+    by_state = Counter(row["state"] for row in rows)
+    for state in set(by_state) - {"written", "dropped", "failed"}:
+        findings.fail(f"{state!r} is no state of a chip")
+    for row in rows:
+        if row["state"] == "dropped" and not row["reason"]:
+            findings.fail(f"chip {row['key']} was dropped without a reason")
+    written, known = {row["key"] for row in rows if row["state"] == "written"}, set(index.column("key"))
+    for key in sorted(written ^ known):
+        where = (
+            "the ledger but not in the index" if key in written else "the index but not written in the ledger"
+        )
+        findings.fail(f"{key} is in {where}")
+    _check_planned(folder, {row["key"] for row in rows}, findings)
+    if by_state["failed"]:
+        findings.warn(f"{by_state['failed']} of {len(rows)} chips failed: a source could not be read")
+    numbers = {state: by_state[state] for state in ("written", "dropped", "failed")}
+    told = f"{len(rows)} chips: {by_state['written']} written, {by_state['dropped']} dropped, none failed"
+    return findings.check(told, **numbers)
+
+
+def _check_planned(folder: Path, keys: set[str], findings: Findings) -> None:
+    path = folder / "plan" / "chips.parquet"
+    if not path.is_file():
+        return
+    try:
+        planned = set(pq.read_table(path, columns=["key"])["key"].to_pylist())
+    except BROKEN as exc:
+        findings.fail(f"plan/chips.parquet cannot be read: {exc}")
+        return
+    for key in sorted(planned ^ keys):
+        findings.fail(
+            f"chip {key} is {'planned but not in the ledger' if key in planned else 'not in the plan'}"
+        )

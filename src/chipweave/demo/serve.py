@@ -1,0 +1,214 @@
+"""The demo world on loopback: a STAC API (rustac) and a file server that answers Range requests.
+
+Both run in one helper process, ``python -m chipweave.demo.serve FOLDER``, which ends them when the process that
+asked for them is gone, however it went: their life hangs on a pipe, not on good manners.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from chipweave.demo.catalogue import collections, with_base
+from chipweave.errors import ChipweaveError
+
+if TYPE_CHECKING:
+    from chipweave.demo.world import World
+
+_HOST = "127.0.0.1"
+_PATIENCE = 60.0  # seconds to wait for a server's first answer, on a machine that is busy
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback never goes through a proxy
+
+
+@dataclass(frozen=True)
+class Served:
+    """Where a world is served: the STAC API, and the root of the files."""
+
+    stac_url: str
+    files_url: str
+
+
+@contextmanager
+def serve(world: World) -> Iterator[Served]:
+    """Serve a world on two free loopback ports, and stop at the end of the block.
+
+    Raises
+    ------
+    ChipweaveError
+        A server did not start.
+    """
+    command = [sys.executable, "-m", "chipweave.demo.serve", str(world.folder), "--until-stdin-closes"]
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+        )
+        with process:
+            try:
+                assert process.stdout is not None  # noqa: S101 - for the type checker
+                line = process.stdout.readline()
+                if not line:
+                    errors.seek(0)
+                    said = errors.read().decode(errors="replace").strip() or f"exit {process.wait()}"
+                    raise ChipweaveError(f"the demo's servers did not start: {said.splitlines()[-1]}")
+                yield Served(**json.loads(line))
+            finally:
+                _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process: politely, then not."""
+    if process.stdin is not None:
+        process.stdin.close()
+    elif process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until interrupted: one line of JSON on stdout says where."""
+    parser = argparse.ArgumentParser(prog="python -m chipweave.demo.serve", description=__doc__)
+    parser.add_argument("folder", type=Path, help="a world that chipweave made")
+    parser.add_argument("--port", type=int, default=0, help="of the file server (default: a free one)")
+    parser.add_argument("--stac-port", type=int, default=0, help="of the STAC API (default: a free one)")
+    parser.add_argument(
+        "--until-stdin-closes", action="store_true", help="end with the process that started this"
+    )
+    options = parser.parse_args(arguments)
+    over = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: over.set())
+    try:
+        with ExitStack() as stack:
+            files_url = stack.enter_context(_files(options.folder, options.port))
+            stac_url, api = stack.enter_context(_api(options.folder, files_url, options.stac_port))
+            sys.stdout.write(json.dumps({"stac_url": stac_url, "files_url": files_url}) + "\n")
+            sys.stdout.flush()
+            if options.until_stdin_closes:
+                threading.Thread(target=lambda: (sys.stdin.buffer.read(), over.set()), daemon=True).start()
+            while not over.wait(0.5):
+                if api.poll() is not None:
+                    raise ChipweaveError(f"rustac ended by itself (exit {api.returncode})")
+    except ChipweaveError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
+@contextmanager
+def _files(folder: Path, port: int) -> Iterator[str]:
+    """Serve a folder's files from a thread."""
+    if not (folder / "items.json").is_file():
+        raise ChipweaveError(f"{folder} holds no demo world: items.json is missing")
+    app = Starlette(routes=[Mount("/", StaticFiles(directory=folder))])
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", access_log=False))
+    with socket.create_server((_HOST, port)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            url = f"http://{_HOST}:{listener.getsockname()[1]}"
+            _wait_for(f"{url}/items.json", thread.is_alive)
+            yield url
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def _api(folder: Path, files_url: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Serve a world's items with rustac, their assets below `files_url`."""
+    port = port or _free_port()
+    items = json.loads((folder / "items.json").read_text(encoding="utf-8"))["features"]
+    with tempfile.TemporaryDirectory(prefix="chipweave-demo-") as scratch, tempfile.TemporaryFile() as said:
+        papers = Path(scratch)
+        for collection in collections(items):
+            (papers / f"{collection['id']}.json").write_text(json.dumps(collection), encoding="utf-8")
+        served = {"type": "FeatureCollection", "features": [with_base(item, files_url) for item in items]}
+        (papers / "items.json").write_text(json.dumps(served), encoding="utf-8")
+        command = [_rustac(), "serve", "--addr", f"{_HOST}:{port}", *sorted(map(str, papers.glob("*.json")))]
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the one from our own environment
+                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said
+            )
+        except OSError as error:
+            raise ChipweaveError(f"cannot start rustac ({command[0]}): {error}") from error
+        with process:
+            try:
+                url = f"http://{_HOST}:{port}"
+                try:
+                    _wait_for(url, lambda: process.poll() is None)
+                except ChipweaveError as error:
+                    said.seek(0)
+                    text = said.read().decode(errors="replace").strip()
+                    raise ChipweaveError(
+                        f"rustac does not serve the demo's items: {text or error}"
+                    ) from error
+                yield url, process
+            finally:
+                process.terminate()
+                _stop(process)
+
+
+def _rustac() -> str:
+    """The command line program of the rustac wheel: beside this interpreter, else in the path."""
+    for folder in (Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))):
+        found = shutil.which("rustac", path=str(folder))
+        if found:
+            return found
+    found = shutil.which("rustac")
+    if not found:
+        raise ChipweaveError(
+            "the program rustac is missing: the demo's STAC API cannot start", hint="pip install rustac"
+        )
+    return found
+
+
+def _free_port() -> int:
+    with socket.create_server((_HOST, 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _wait_for(url: str, alive: Callable[[], bool]) -> None:
+    """Return as soon as `url` answers.
+
+    Raises
+    ------
+    ChipweaveError
+        The server ended, or does not answer in time.
+    """
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end and alive():
+        try:
+            with _DIRECT.open(url, timeout=5):
+                return
+        except OSError:  # URLError is one
+            time.sleep(0.05)
+    raise ChipweaveError(f"no answer from {url}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
