@@ -34,7 +34,11 @@ def make_item(ident="A", collection="sentinel-2-l2a", box=(8.0, 47.0, 9.0, 48.0)
         "collection": collection,
         "geometry": mapping(shapely.box(*box)),
         "bbox": list(box),
-        "properties": {"datetime": "2021-06-10T10:10:31.024Z", "eo:cloud_cover": 12.5, "platform": "sentinel-2a"},
+        "properties": {
+            "datetime": "2021-06-10T10:10:31.024Z",
+            "eo:cloud_cover": 12.5,
+            "platform": "sentinel-2a",
+        },
         "links": [],
         "assets": {},
     }
@@ -58,7 +62,9 @@ def shared_data() -> Path:
     return path
 
 
-SHARED = Path(os.environ.get("CHIPWEAVE_SHARED_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+SHARED = Path(
+    os.environ.get("CHIPWEAVE_SHARED_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data"
+)
 # Read at import: the tests clear every CHIPWEAVE_ variable.
 
 
@@ -85,11 +91,18 @@ class Api:
 
     def page_of(self, asked: dict) -> dict:
         names = asked.get("collections") or []
-        found = [i for i in self.items if not isinstance(i, dict) or not names or i.get("collection", names[0]) in names]
+        found = [
+            i
+            for i in self.items
+            if not isinstance(i, dict) or not names or i.get("collection", names[0]) in names
+        ]
         found = [i for i in found if self._inside(i, asked.get("bbox"))]
         found = [i for i in found if self._in_time(i, asked.get("datetime"))]
         start, size = int(asked.get("token", 0)), min(self.page, int(asked.get("limit", 10)))
-        return {"found": found[start : start + size], "next": start + size if start + size < len(found) else None}
+        return {
+            "found": found[start : start + size],
+            "next": start + size if start + size < len(found) else None,
+        }
 
     @staticmethod
     def _inside(item, bbox) -> bool:
@@ -232,7 +245,13 @@ def write_static(folder: Path, items) -> Path:
     write_json(folder / "catalog.json", {**catalog, "links": [*links, *loop]})
     for name in names:
         mine = [i for i in items if i["collection"] == name]
-        entry = {"type": "Collection", "id": name, "stac_version": "1.0.0", "description": name, "license": "other"}
+        entry = {
+            "type": "Collection",
+            "id": name,
+            "stac_version": "1.0.0",
+            "description": name,
+            "license": "other",
+        }
         up = [{"rel": "root", "href": "../catalog.json"}, {"rel": "parent", "href": "../catalog.json"}]
         down = [{"rel": "item", "href": f"./items/{i['id']}.json"} for i in mine]
         write_json(folder / name / "collection.json", {**entry, "links": [*up, *down]})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chipweave.audit import verify
-    from chipweave.describe import show
+    from chipweave.describe.show import show
     from chipweave.plan import splits
     from chipweave.recipe import load_recipe
     from chipweave.run import build
@@ -28,7 +28,7 @@ _HOMES = {
     "build": ("chipweave.run", "build"),
     "load_recipe": ("chipweave.recipe", "load_recipe"),
     "open_dataset": ("chipweave.shards.reader", "Reader"),
-    "show": ("chipweave.describe", "show"),
+    "show": ("chipweave.describe.show", "show"),
     "splits": ("chipweave.plan.splits", ""),
     "verify": ("chipweave.audit", "verify"),
 }

@@ -211,9 +211,9 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Draw a contact sheet: imagery, labels, and the map of splits."""
-    from chipweave import describe  # noqa: PLC0415
+    from chipweave.describe.show import show as draw  # noqa: PLC0415
 
-    path = describe.show(folder, keys or (), out)
+    path = draw(folder, keys or (), out)
     _emit({"picture": str(path)}, as_json, lambda r: str(r["picture"]))
 
 
@@ -224,7 +224,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Make a small Earth with its own STAC API, build a dataset from it, verify it and draw it."""
-    from chipweave import demo as room  # noqa: PLC0415
+    from chipweave.demo import tour as room  # noqa: PLC0415
 
     _emit(room.run_demo(folder, workers=workers), as_json, room.demo_text)
 

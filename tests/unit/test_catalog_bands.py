@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from catalog_world import asset, make_item, shared_data
 
+from catalog_world import asset, make_item, shared_data
 from chipweave.catalog.bands import find_bands, is_picture
 from chipweave.catalog.collections import load_collection, offering_at
 from chipweave.catalog.providers import UNKNOWN, load_provider
@@ -32,27 +32,45 @@ def test_keys_of_known_providers():
 def test_neighbours_are_not_mixed_up():
     assets = {k: asset(f"{k}.tif") for k in ("B08", "B8A", "B09", "B05", "B06", "B07", "SCL")}
     assert _find(assets, "nir", "nir08", "nir09", "rededge1", "rededge2", "rededge3", "scl") == {
-        "nir": ("B08", 1), "nir08": ("B8A", 1), "nir09": ("B09", 1), "rededge1": ("B05", 1),
-        "rededge2": ("B06", 1), "rededge3": ("B07", 1), "scl": ("SCL", 1)}  # fmt: skip
+        "nir": ("B08", 1),
+        "nir08": ("B8A", 1),
+        "nir09": ("B09", 1),
+        "rededge1": ("B05", 1),
+        "rededge2": ("B06", 1),
+        "rededge3": ("B07", 1),
+        "scl": ("SCL", 1),
+    }
 
 
 def test_common_names_of_single_band_assets():
-    for listing in ({"eo:bands": [{"name": "B04", "common_name": "red"}]}, {"bands": [{"eo:common_name": "red"}]},
-                    {"bands": [{"name": "red"}]}, {"eo:bands": [{"name": "B04"}]}):  # fmt: skip
+    for listing in (
+        {"eo:bands": [{"name": "B04", "common_name": "red"}]},
+        {"bands": [{"eo:common_name": "red"}]},
+        {"bands": [{"name": "red"}]},
+        {"eo:bands": [{"name": "B04"}]},
+    ):
         assert _find({"one": asset("1.tif", **listing), "two": asset("2.tif")}, "red") == {"red": ("one", 1)}
 
 
 def test_a_vague_common_name_does_not_match():
-    assets = {k: asset(f"{k}.tif", **{"eo:bands": [{"name": n, "common_name": "rededge"}]})
-              for k, n in (("x", "B07"), ("y", "B05"), ("z", "B06"))}  # fmt: skip
+    assets = {
+        k: asset(f"{k}.tif", **{"eo:bands": [{"name": n, "common_name": "rededge"}]})
+        for k, n in (("x", "B07"), ("y", "B05"), ("z", "B06"))
+    }
     assert _find(assets, "rededge1", "rededge2", "rededge3") == {
-        "rededge1": ("y", 1), "rededge2": ("z", 1), "rededge3": ("x", 1)}  # fmt: skip
+        "rededge1": ("y", 1),
+        "rededge2": ("z", 1),
+        "rededge3": ("x", 1),
+    }
 
 
 def test_stack_index_is_the_place_in_the_list():
     stack = {"data": asset("x.tif", **{"eo:bands": _eo("B02", "B03", "B04", "B08", "SCL")})}
     assert _find(stack, "nir", "blue", "scl", "swir16") == {
-        "nir": ("data", 4), "blue": ("data", 1), "scl": ("data", 5)}  # fmt: skip
+        "nir": ("data", 4),
+        "blue": ("data", 1),
+        "scl": ("data", 5),
+    }
     stack = {"data": asset("x.tif", bands=_eo("blue", "green", "red", key="eo:common_name"))}
     assert _find(stack, "red") == {"red": ("data", 3)}
 
@@ -84,7 +102,12 @@ def test_the_finest_and_no_jpeg2000(order):
     assert find(B04_20m=asset("2.jp2"), B04_10m=asset("1.jp2"), B04_60m=asset("6.jp2")) == "B04_10m"
     assert find(B04=asset("1.tif"), B04_20m=asset("2.tif")) == "B04"
     assert find(B4=asset("1.tif", gsd=60), b04=asset("2.tif", gsd=10)) == "B4"  # exact before any case
-    assert find(**{"red-jp2": asset("r.jp2", type="image/jp2", **{"eo:bands": _eo("red")}), "red": asset("r.tif")}) == "red"
+    assert (
+        find(
+            **{"red-jp2": asset("r.jp2", type="image/jp2", **{"eo:bands": _eo("red")}), "red": asset("r.tif")}
+        )
+        == "red"
+    )
     listed = {"eo:bands": _eo("red")}
     assert find(x=asset("r.jp2", type="", **listed), y=asset("r.tif", gsd=20, **listed)) == "y"
 
@@ -92,11 +115,18 @@ def test_the_finest_and_no_jpeg2000(order):
 @pytest.mark.parametrize(
     ("key", "more"),
     [
-        ("visual", {}), ("overview", {"roles": ["overview"]}), ("thumbnail", {}), ("TCI_10m", {}),
-        ("rendered_preview", {}), ("visual-jp2", {}), ("picture", {"roles": ["visual"]}),
-        ("picture", {"type": "image/png", "roles": []}), ("thumbnail_0", {}), ("thumbnail:nbart", {}),
+        ("visual", {}),
+        ("overview", {"roles": ["overview"]}),
+        ("thumbnail", {}),
+        ("TCI_10m", {}),
+        ("rendered_preview", {}),
+        ("visual-jp2", {}),
+        ("picture", {"roles": ["visual"]}),
+        ("picture", {"type": "image/png", "roles": []}),
+        ("thumbnail_0", {}),
+        ("thumbnail:nbart", {}),
     ],
-)  # fmt: skip
+)
 def test_pictures_hold_no_band(key, more):
     picture = asset("tci.tif", **({"eo:bands": _eo("red", "green", "blue")} | more))
     assert is_picture(key, picture)
@@ -115,9 +145,13 @@ class TestTheOnlyDataAsset:
     @pytest.mark.parametrize(
         "only",
         [
-            {}, {"roles": []}, {"roles": [], "type": ""}, {"bands": [{"name": "b1"}]}, {"eo:bands": [{"name": "Band1"}]},
+            {},
+            {"roles": []},
+            {"roles": [], "type": ""},
+            {"bands": [{"name": "b1"}]},
+            {"eo:bands": [{"name": "Band1"}]},
         ],
-    )  # fmt: skip
+    )
     def test_needs_no_key(self, only):
         assets = {
             "U2018_CLC2018": asset("clc.tif") | only,
@@ -146,12 +180,28 @@ class TestTheOnlyDataAsset:
     [
         ("earth-search-v1/sentinel-2-l2a/search_page1_of_3.json", "earth-search", {b: b for b in ALL}),
         ("earth-search-v1/sentinel-2-l2a/search_page1_of_3.json", "", {b: b for b in ALL}),
-        ("planetary-computer/sentinel-2-l2a/items_list.json", "planetary-computer", {"red": "B04", "nir08": "B8A", "scl": "SCL"}),
-        ("planetary-computer/sentinel-2-l2a/items_list.json", "", {"red": "B04", "rededge2": "B06", "scl": "SCL"}),
-        ("cdse/sentinel-2-l2a/search_4.json", "", {"red": "B04_10m", "swir16": "B11_20m", "scl": "SCL_20m", "nir09": "B09_60m"}),
-        ("earth-search-v0/sentinel-s2-l2a-cogs/search_1.json", "", {"red": "B04", "rededge3": "B07", "scl": "SCL"}),
+        (
+            "planetary-computer/sentinel-2-l2a/items_list.json",
+            "planetary-computer",
+            {"red": "B04", "nir08": "B8A", "scl": "SCL"},
+        ),
+        (
+            "planetary-computer/sentinel-2-l2a/items_list.json",
+            "",
+            {"red": "B04", "rededge2": "B06", "scl": "SCL"},
+        ),
+        (
+            "cdse/sentinel-2-l2a/search_4.json",
+            "",
+            {"red": "B04_10m", "swir16": "B11_20m", "scl": "SCL_20m", "nir09": "B09_60m"},
+        ),
+        (
+            "earth-search-v0/sentinel-s2-l2a-cogs/search_1.json",
+            "",
+            {"red": "B04", "rededge3": "B07", "scl": "SCL"},
+        ),
     ],
-)  # fmt: skip
+)
 def test_recorded_answers(file, provider, keys):
     document = json.loads((shared_data() / "real" / "stac" / file).read_text(encoding="utf-8"))
     items = document if isinstance(document, list) else document["features"]

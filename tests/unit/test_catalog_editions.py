@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from catalog_world import make_item, shared_data
 
+from catalog_world import make_item, shared_data
 from chipweave.catalog.collections import load_collection
 from chipweave.catalog.editions import chosen_edition, edition_of
 from chipweave.errors import RecipeError
@@ -23,7 +23,12 @@ def _span(first, last):
     ("collection", "ident", "properties", "want"),
     [
         (WORLDCOVER, "x", {"esa_worldcover:product_version": "1.0.0"}, 2020),
-        (WORLDCOVER, "x", {"esa_worldcover:product_version": "2.0.0", **_span("2020-01-01", "2020-12-31")}, 2021),
+        (
+            WORLDCOVER,
+            "x",
+            {"esa_worldcover:product_version": "2.0.0", **_span("2020-01-01", "2020-12-31")},
+            2021,
+        ),
         (WORLDCOVER, "x", {"esa_worldcover:product_version": "V200"}, 2021),
         (WORLDCOVER, "x", {"edition": 2020}, 2020),
         (WORLDCOVER, "x", {"version": "v100"}, 2020),
@@ -45,7 +50,13 @@ def _span(first, last):
     ],
 )
 def test_edition_of_an_item(collection, ident, properties, want):
-    assert edition_of(make_item(ident, collection=collection.name, properties={"datetime": None} | properties), collection) == want
+    assert (
+        edition_of(
+            make_item(ident, collection=collection.name, properties={"datetime": None} | properties),
+            collection,
+        )
+        == want
+    )
 
 
 def test_choosing():

@@ -16,7 +16,20 @@ from chipweave.catalog.providers import UNKNOWN, all_providers, load_provider, p
 from chipweave.errors import RecipeError
 from chipweave.recipe.data import listing
 
-S2_BANDS = ("coastal", "blue", "green", "red", "rededge1", "rededge2", "rededge3", "nir", "nir08", "nir09", "swir16", "swir22")
+S2_BANDS = (
+    "coastal",
+    "blue",
+    "green",
+    "red",
+    "rededge1",
+    "rededge2",
+    "rededge3",
+    "nir",
+    "nir08",
+    "nir09",
+    "swir16",
+    "swir22",
+)
 
 
 def _yaml(path: Path, value) -> Path:
@@ -86,7 +99,11 @@ def test_a_user_adds_a_provider_with_one_file(tmp_path):
     mine = {
         "endpoint": "https://stac.example/v0",
         "collections": {
-            "sentinel-2-l2a": {"name": ["s2-cogs", "s2-c1"], "offset": "stated", "keys": {"red": ["mine-r", "B4x"]}}
+            "sentinel-2-l2a": {
+                "name": ["s2-cogs", "s2-c1"],
+                "offset": "stated",
+                "keys": {"red": ["mine-r", "B4x"]},
+            }
         },
     }
     _yaml(tmp_path / "providers" / "mine.yaml", mine)
@@ -120,12 +137,15 @@ def test_a_user_adds_a_collection_with_one_file(tmp_path):
     [
         ("collections", {"kind": "image"}, r"bad\.yaml:1: kind"),
         ("collections", {"kind": "label", "bands": [], "credit": {"licence": "x", "text": "y"}}, "bands"),
-        ("collections", {"kind": "label", "bands": [{"name": "a", "gsd": 0}], "credit": {"licence": "x", "text": "y"}},
-         r"bands\.0\.gsd"),
+        (
+            "collections",
+            {"kind": "label", "bands": [{"name": "a", "gsd": 0}], "credit": {"licence": "x", "text": "y"}},
+            r"bands\.0\.gsd",
+        ),
         ("providers", {"endpont": "x"}, "endpont"),
         ("providers", {"collections": {"sentinel-2-l2a": {"offset": "magic"}}}, "unknown offset rule"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_file_is_told_by_line_and_key(tmp_path, kind, value, said):
     _yaml(tmp_path / kind / "bad.yaml", value)
     with pytest.raises(RecipeError, match=said):
@@ -137,9 +157,16 @@ class TestLegendFiles:
         return load_legend("my.yaml", _yaml(tmp_path / "my.yaml", value).parent)
 
     def test_is_lenient(self, tmp_path):
-        legend = self._load(tmp_path, {"classes": [
-            {"code": 7, "name": "b", "colour": "#AABBCC"}, {"value": 3, "name": "a", "color": "112233"},
-            {"index": 12, "name": "c"}]})  # fmt: skip
+        legend = self._load(
+            tmp_path,
+            {
+                "classes": [
+                    {"code": 7, "name": "b", "colour": "#AABBCC"},
+                    {"value": 3, "name": "a", "color": "112233"},
+                    {"index": 12, "name": "c"},
+                ]
+            },
+        )
         assert legend.name == "my"
         assert legend.codes == (3, 7, 12)
         assert [c.colour for c in legend.classes[:2]] == ["#112233", "#aabbcc"]
@@ -165,13 +192,16 @@ class TestLegendFiles:
     @pytest.mark.parametrize(
         ("value", "said"),
         [
-            ({"classes": []}, "classes"), ({"name": "x"}, "classes"), ({"classes": [{"value": 1}]}, r"classes\.0\.name"),
-            ({"classes": [{"name": "a"}]}, "'a' has no value"), ({"classes": [{"value": 70000, "name": "a"}]}, "65535"),
+            ({"classes": []}, "classes"),
+            ({"name": "x"}, "classes"),
+            ({"classes": [{"value": 1}]}, r"classes\.0\.name"),
+            ({"classes": [{"name": "a"}]}, "'a' has no value"),
+            ({"classes": [{"value": 70000, "name": "a"}]}, "65535"),
             ({"classes": [{"value": 1, "name": "a"}, {"value": 1, "name": "b"}]}, "1 stands twice"),
             ({"classes": [{"value": 0, "name": "a"}], "nodata": 0}, "no class"),
             ({"classes": [{"value": 1, "name": "a"}], "nodata": -1}, "nodata -1"),
         ],
-    )  # fmt: skip
+    )
     def test_wrong_ones(self, tmp_path, value, said):
         with pytest.raises(RecipeError, match=said):
             self._load(tmp_path, value)
@@ -183,9 +213,21 @@ class TestLegendFiles:
 
 class TestLegendOfARaster:
     def _write(self, path, array, nodata=None):
-        with rasterio.open(path, "w", driver="GTiff", height=array.shape[0], width=array.shape[1], count=1,
-                           dtype=array.dtype, crs="EPSG:3035", transform=Affine(100, 0, 4e6, 0, -100, 3e6),
-                           nodata=nodata, tiled=True, blockxsize=16, blockysize=16) as out:  # fmt: skip
+        with rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            height=array.shape[0],
+            width=array.shape[1],
+            count=1,
+            dtype=array.dtype,
+            crs="EPSG:3035",
+            transform=Affine(100, 0, 4e6, 0, -100, 3e6),
+            nodata=nodata,
+            tiled=True,
+            blockxsize=16,
+            blockysize=16,
+        ) as out:
             out.write(array, 1)
         return path
 
@@ -222,8 +264,19 @@ class TestLegendOfARaster:
 
     def test_too_large(self, tmp_path):
         path = tmp_path / "big.tif"
-        with rasterio.open(path, "w", driver="GTiff", height=25000, width=20000, count=1, dtype="uint8",
-                           crs="EPSG:3035", transform=Affine(100, 0, 4e6, 0, -100, 3e6), sparse_ok=True, tiled=True):  # fmt: skip
+        with rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            height=25000,
+            width=20000,
+            count=1,
+            dtype="uint8",
+            crs="EPSG:3035",
+            transform=Affine(100, 0, 4e6, 0, -100, 3e6),
+            sparse_ok=True,
+            tiled=True,
+        ):
             pass
         with pytest.raises(RecipeError, match="million pixels") as caught:
             legend_of_file(path, "mine")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from catalog_world import asset, make_item, shared_data
 
+from catalog_world import asset, make_item, shared_data
 from chipweave.catalog.offset import Radiometry, baseline_of, sentinel2
 
 FLAG = "earthsearch:boa_offset_applied"
@@ -42,17 +42,36 @@ CASES = {
     "another scale, baseline": ("", NEW, {"raster:bands": [{"scale": 0.0002}]}, (2.0, -2000.0, False)),
     "another scale, flag": ("", {FLAG: True}, {"raster:bands": [{"scale": 0.0002}]}, (2.0, 0.0, False)),
     "reflectance in floats": (
-        "", {}, {"raster:bands": [{"scale": 1, "offset": 0, "data_type": "float32"}]}, (10000.0, 0.0, False)),
+        "",
+        {},
+        {"raster:bands": [{"scale": 1, "offset": 0, "data_type": "float32"}]},
+        (10000.0, 0.0, False),
+    ),
     "baseline 04.00": ("", {"s2:processing_baseline": "04.00"}, {}, SHIFT),
     "baseline 03.01": ("", {"s2:processing_baseline": "03.01"}, {}, NONE),
     "baseline as a number": ("", {"s2:processing_baseline": 5.1}, {}, SHIFT),
     "baseline as in file names": ("", {"s2:processing_baseline": "N0400"}, {}, SHIFT),
     "baseline by processing:version": ("", {"processing:version": "05.00"}, {}, SHIFT),
     "version of some software": ("", {"processing:version": "5.0.1"}, {}, GUESS),
-    "baseline by product": ("", {"s2:product_uri": "S2A_MSIL2A_20220601T103021_N0400_R108_T32TMT_x.SAFE"}, {}, SHIFT),
-    "old baseline by product": ("", {"s2:product_uri": "S2A_MSIL2A_20180601T103021_N0208_R108_T32TMT_x.SAFE"}, {}, NONE),
+    "baseline by product": (
+        "",
+        {"s2:product_uri": "S2A_MSIL2A_20220601T103021_N0400_R108_T32TMT_x.SAFE"},
+        {},
+        SHIFT,
+    ),
+    "old baseline by product": (
+        "",
+        {"s2:product_uri": "S2A_MSIL2A_20180601T103021_N0208_R108_T32TMT_x.SAFE"},
+        {},
+        NONE,
+    ),
     "nothing at all": ("", {}, {}, GUESS),
-    "nothing that can be read": ("", {"s2:processing_baseline": "new"}, {"raster:bands": [{"offset": "x"}]}, GUESS),
+    "nothing that can be read": (
+        "",
+        {"s2:processing_baseline": "new"},
+        {"raster:bands": [{"offset": "x"}]},
+        GUESS,
+    ),
     "earth-search: true": ("flag", {FLAG: True, **NEW}, STATED, NONE),
     "earth-search: false, new": ("flag", {FLAG: False, **NEW}, STATED, SHIFT),
     "earth-search: false, old": ("flag", {FLAG: False, **OLD}, STATED, NONE),
@@ -64,7 +83,7 @@ CASES = {
     "planetary-computer: nothing": ("baseline", {}, STATED, GUESS),
     "stated rule": ("stated", OLD, STATED, SHIFT),
     "rule none": ("none", NEW, STATED, NONE),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -76,7 +95,9 @@ def test_table(case):
 
 
 def test_each_band_of_a_stack_has_its_own():
-    stack = asset("x.tif", **{"raster:bands": [{"offset": 0, "scale": 0.0001}, {"offset": -0.1, "scale": 0.0001}]})
+    stack = asset(
+        "x.tif", **{"raster:bands": [{"offset": 0, "scale": 0.0001}, {"offset": -0.1, "scale": 0.0001}]}
+    )
     assert sentinel2(make_item(), stack, 1) == Radiometry(1.0, 0.0)
     assert sentinel2(make_item(), stack, 2) == Radiometry(1.0, -1000.0)
     # The list is shorter than the file: nothing is stated of band 3.

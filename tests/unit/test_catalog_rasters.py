@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import warnings
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 import rasterio
+import rasterio.errors
 from affine import Affine
-from catalog_world import shared_data
 
+from catalog_world import shared_data
 from chipweave.catalog import LayerRequest, lock, request_legend
 from chipweave.errors import RecipeError
 
 
 def _write(path, crs="EPSG:3035", affine=Affine(100, 0, 4e6, 0, -100, 3e6), nodata=None):  # noqa: B008
     path.parent.mkdir(parents=True, exist_ok=True)
-    with rasterio.open(path, "w", driver="GTiff", height=50, width=40, count=1, dtype="uint8", crs=crs,
-                       transform=affine, nodata=nodata) as out:  # fmt: skip
-        out.write(np.ones((50, 40), np.uint8), 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        with rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            height=50,
+            width=40,
+            count=1,
+            dtype="uint8",
+            crs=crs,
+            transform=affine,
+            nodata=nodata,
+        ) as out:
+            out.write(np.ones((50, 40), np.uint8), 1)
     return path
 
 
@@ -58,7 +72,9 @@ def test_a_folder_is_many(tmp_path):
 
 def test_no_epsg_code(tmp_path):
     crs = "+proj=laea +lat_0=50.72 +lon_0=-3.51 +datum=WGS84"
-    (scene,) = lock([_request(_write(tmp_path / "a.tif", crs=crs, affine=Affine(20, 0, 0, 0, -20, 0)))], [], None).scenes
+    (scene,) = lock(
+        [_request(_write(tmp_path / "a.tif", crs=crs, affine=Affine(20, 0, 0, 0, -20, 0)))], [], None
+    ).scenes
     assert scene.crs.startswith("PROJCRS[")
     assert scene.geometry.bounds[0] == pytest.approx(-3.51, abs=0.01)
 
@@ -72,7 +88,9 @@ def test_wrong_files(tmp_path):
         tmp_path / "empty": "a folder without rasters",
         _write(tmp_path / "a.tif", crs=None): "has no CRS",
         _write(tmp_path / "b.tif", affine=Affine.identity()): "has no CRS",
-        _write(tmp_path / "c.tif", crs="EPSG:4326", affine=Affine(1, 0, 1e9, 0, -1, 1e9)): "none that lies on Earth",
+        _write(
+            tmp_path / "c.tif", crs="EPSG:4326", affine=Affine(1, 0, 1e9, 0, -1, 1e9)
+        ): "none that lies on Earth",
     }
     for path, said in cases.items():
         with pytest.raises(RecipeError, match=said):
@@ -90,6 +108,8 @@ def test_real_files():
     found = request_legend(_request(path))
     assert found.name == "lc"
     assert set(found.codes) <= set(range(1, 45))
-    (scene,) = lock([_request(folder / "labels" / "corine" / "U2018_CLC2018_V2020_20u1_FR_GLP.tif")], [], None).scenes
+    (scene,) = lock(
+        [_request(folder / "labels" / "corine" / "U2018_CLC2018_V2020_20u1_FR_GLP.tif")], [], None
+    ).scenes
     assert scene.crs == "EPSG:4559"
     assert scene.geometry.bounds[0] == pytest.approx(-61.8, abs=0.3)

@@ -10,8 +10,8 @@ import pytest
 import rasterio
 import yaml
 from affine import Affine
-from catalog_world import make_item, write_collection
 
+from catalog_world import make_item, write_collection
 from chipweave.catalog import load_legend, request_legend, requests
 from chipweave.errors import NotBuiltError, RecipeError
 from chipweave.recipe import load_recipe
@@ -26,10 +26,18 @@ def make(tmp_path):
             "version": 1,
             "area": {"bbox": [8, 47, 9, 48]},
             "chips": {"size": 128, "resolution": 10},
-            "imagery": {} if s2 is False else {"s2": {"collection": "sentinel-2-l2a", "bands": ["red", "nir"],
-                                                      "time": "2021-06-01/2021-08-31"} | (s2 or {})},
+            "imagery": {}
+            if s2 is False
+            else {
+                "s2": {
+                    "collection": "sentinel-2-l2a",
+                    "bands": ["red", "nir"],
+                    "time": "2021-06-01/2021-08-31",
+                }
+                | (s2 or {})
+            },
             "labels": labels or {},
-        } | top  # fmt: skip
+        } | top
         if catalog is not None:
             mapping["catalog"] = catalog
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(mapping, sort_keys=False), encoding="utf-8")
@@ -52,9 +60,13 @@ def test_an_imagery_layer(make, tmp_path):
 
 
 def test_label_layers_in_order(make):
-    got = make(labels={"wc": {"collection": "esa-worldcover", "edition": 2021}, "clc": {"collection": "corine"}})
+    got = make(
+        labels={"wc": {"collection": "esa-worldcover", "edition": 2021}, "clc": {"collection": "corine"}}
+    )
     assert [(r.layer, r.kind, r.bands, r.edition, r.time) for r in got[1:]] == [
-        ("wc", "label", ("map",), 2021, None), ("clc", "label", ("classes",), None, None)]  # fmt: skip
+        ("wc", "label", ("map",), 2021, None),
+        ("clc", "label", ("classes",), None, None),
+    ]
     assert request_legend(got[1]) == load_legend("worldcover", Path())
     assert request_legend(got[2]).name == "corine"
 
@@ -70,7 +82,10 @@ def test_keys_and_the_mask_are_canonical(make):
     ("change", "said"),
     [
         ({"s2": {"bands": ["red", "nirr"]}}, r"imagery\.s2\.bands: unknown band 'nirr'; did you mean 'nir'"),
-        ({"s2": {"collection": "sentinel-2"}}, r"imagery\.s2\.collection: unknown collection 'sentinel-2'; did you mean"),
+        (
+            {"s2": {"collection": "sentinel-2"}},
+            r"imagery\.s2\.collection: unknown collection 'sentinel-2'; did you mean",
+        ),
         ({"s2": {"collection": "corine"}}, "'corine' belongs under labels"),
         ({"labels": {"x": {"collection": "sentinel-2-l2a"}}}, "belongs under imagery"),
         ({"catalog": None}, r"imagery\.s2: (no catalog|catalog: missing)"),
@@ -99,10 +114,15 @@ def test_providers(make):
     # A layer's own catalog is not described by the top provider.
     both = make(provider="planetary-computer", s2={"catalog": "http://127.0.0.1:1"})
     assert both[0].provider == ""
-    assert make(s2={"catalog": "items.json", "provider": "earth-search"}, catalog=None)[0].provider == "earth-search"
+    assert (
+        make(s2={"catalog": "items.json", "provider": "earth-search"}, catalog=None)[0].provider
+        == "earth-search"
+    )
 
 
-@pytest.mark.parametrize("catalog", ["planetary-computer", "https://planetarycomputer.microsoft.com/api/stac/v1/"])
+@pytest.mark.parametrize(
+    "catalog", ["planetary-computer", "https://planetarycomputer.microsoft.com/api/stac/v1/"]
+)
 def test_a_catalog_that_needs_signing_is_not_built(make, catalog):
     with pytest.raises(NotBuiltError, match=r"imagery\.s2\.catalog: planetary-computer needs signed"):
         make(catalog=catalog)
@@ -128,12 +148,26 @@ def test_a_user_s_catalogs_folder(make, tmp_path):
 
 
 def test_a_label_file(make, tmp_path):
-    with rasterio.open(tmp_path / "lc.tif", "w", driver="GTiff", height=16, width=16, count=1, dtype="uint8",
-                       crs="EPSG:3035", transform=Affine(100, 0, 4e6, 0, -100, 3e6)) as out:  # fmt: skip
+    with rasterio.open(
+        tmp_path / "lc.tif",
+        "w",
+        driver="GTiff",
+        height=16,
+        width=16,
+        count=1,
+        dtype="uint8",
+        crs="EPSG:3035",
+        transform=Affine(100, 0, 4e6, 0, -100, 3e6),
+    ) as out:
         out.write(np.arange(256, dtype=np.uint8).reshape(16, 16) % 4, 1)
     (got,) = make(catalog=None, s2=False, labels={"lc": {"file": "lc.tif", "date": 2018, "nodata": 0}})
     assert (got.collection, got.file, got.bands, got.nodata, got.date) == (
-        None, tmp_path / "lc.tif", ("classes",), 0, "2018")  # fmt: skip
+        None,
+        tmp_path / "lc.tif",
+        ("classes",),
+        0,
+        "2018",
+    )
     legend = request_legend(got)
     assert (legend.name, legend.codes, legend.nodata) == ("lc", (1, 2, 3), 0)
     (got,) = make(catalog=None, s2=False, labels={"lc": {"file": "lc.tif", "legend": "worldcover"}})

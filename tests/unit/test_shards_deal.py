@@ -20,7 +20,7 @@ from chipweave.model import LayerSpec
 from chipweave.shards import deal as deal_module
 from chipweave.shards import zarr_out
 from chipweave.shards.deal import Piece, coalesce, deal_webdataset, make_deal, order
-from chipweave.shards.files import sweep
+from chipweave.files import sweep
 from chipweave.shards.parts import PartReader
 from chipweave.shards.reader import Reader
 from chipweave.shards.receipts import load_receipt, receipt_path

@@ -156,7 +156,7 @@ def test_a_full_disk_under_a_part(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     writer = PartWriter(tmp_path / "a.part")
-    monkeypatch.setattr("chipweave.shards.files.os.writev", full)
+    monkeypatch.setattr("chipweave.files.os.writev", full)
     with pytest.raises(ChipweaveError, match=r"disk full while writing .*a\.part"):
         writer.add(sample_of(1, "train"))
     assert list(tmp_path.iterdir()) == []

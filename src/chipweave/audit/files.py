@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from chipweave.audit.report import BROKEN, Check, Findings
-from chipweave.shards.files import sha256_file
+from chipweave.files import sha256_file
 from chipweave.shards.manifest import NAME, dataset_files
 
 _REPORTS = "report/"

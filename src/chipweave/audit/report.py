@@ -51,6 +51,11 @@ class Report:
     def __getitem__(self, name: str) -> Check:
         return next(check for check in self.checks if check.name == name)
 
+    def to_text(self) -> str:
+        """One line a check, the verdict last."""
+        lines = [f"{c.verdict:<5} {c.name:<10} {c.text}" for c in self.checks]
+        return "\n".join([*lines, f"{self.folder}: {'ok' if self.ok else 'NOT what it says'}"])
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         checks = [

@@ -69,7 +69,7 @@ class Stores:
         if set(groups) != set(names):
             self.findings.fail(f"zarr/{split}.zarr has layers {sorted(groups)}, the index {sorted(names)}")
         for name in sorted(set(groups) & set(names)):
-            group: Any = groups[name]
+            group: Any = zarr.open_group(store / name, mode="r", use_consolidated=False)
             copy: Any = zarr.open_consolidated(str(store), path=name, mode="r")
             if copy[name].metadata != group[name].metadata:
                 self.findings.fail(f"zarr/{split}.zarr: consolidated metadata of {name} differ from its own")

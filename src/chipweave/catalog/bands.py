@@ -151,8 +151,11 @@ def _gsd(key: str, asset: Mapping[str, Any], index: int) -> float | None:
     listed = [
         mapping(b) for k in ("raster:bands", "bands") for b in items_of(asset.get(k))[index - 1 : index]
     ]
-    stated = [where.get(k) for k in ("gsd", "spatial_resolution", "raster:spatial_resolution")
-              for where in (asset, *listed)]  # fmt: skip
+    stated = [
+        where.get(k)
+        for k in ("gsd", "spatial_resolution", "raster:spatial_resolution")
+        for where in (asset, *listed)
+    ]
     found = next((g for v in stated if (g := number(v)) and g > 0), None)
     affine = numbers(asset.get("proj:transform"))
     return found or (abs(affine[0]) if len(affine) >= 6 and affine[0] else None)

@@ -63,7 +63,7 @@ def read_snapshot(path: Path) -> list[Scene]:
     try:
         table = pq.read_table(path)
         return [_scene(row) for row in table.to_pylist()]
-    except (OSError, pa.ArrowException, KeyError) as error:
+    except (OSError, pa.ArrowException, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path}: is no snapshot of scenes ({type(error).__name__})") from None
 
 
@@ -148,7 +148,7 @@ def _scene(row: dict[str, Any]) -> Scene:
         layer=row[f"{_OURS}layer"],
         id=row["id"],
         collection=row["collection"],
-        time=row["datetime"],
+        time=row["datetime"].astimezone(UTC),
         geometry=shapely.from_wkb(row["geometry"]),
         crs=row["proj:code"] or row["proj:wkt2"] or "",
         cloud=float("nan") if row["eo:cloud_cover"] is None else row["eo:cloud_cover"],

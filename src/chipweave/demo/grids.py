@@ -58,23 +58,9 @@ class Grid:
     def ring(self, steps: int = 8) -> npt.NDArray[np.float64]:
         """Outline in lon/lat, counter-clockwise and closed: (4 * steps + 1, 2) degrees."""
         left, bottom, right, top = self.bounds
-        t = np.linspace(0, 1, steps, endpoint=False)
-        x = np.concatenate(
-            [
-                left + t * (right - left),
-                np.full(steps, right),
-                right - t * (right - left),
-                np.full(steps, left),
-            ]
-        )
-        y = np.concatenate(
-            [
-                np.full(steps, bottom),
-                bottom + t * (top - bottom),
-                np.full(steps, top),
-                top - t * (top - bottom),
-            ]
-        )
+        t, zero, one = np.linspace(0, 1, steps, endpoint=False), np.zeros(steps), np.ones(steps)
+        x = left + (right - left) * np.concatenate([t, one, 1 - t, zero])
+        y = bottom + (top - bottom) * np.concatenate([zero, t, one, 1 - t])
         lon, lat = _transformer(self.epsg).transform(x, y)
         ring = np.column_stack([lon, lat])
         return np.vstack([ring, ring[:1]])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Final
 
 import shapely
 from shapely.geometry import mapping
+from shapely.geometry.base import BaseGeometry
 
 from chipweave.demo.catalogue import CORINE, SENTINEL, WORLDCOVER, Item
 from chipweave.demo.grids import Grid
@@ -66,7 +67,7 @@ def sentinel_item(tile: Grid, passing: Pass, shares: Mapping[int, float]) -> Ite
     assets["scl"] = _asset(
         ident, "scl", tile.halved(), "Scene classification map (SCL)", [{"nodata": 0, "data_type": "uint8"}]
     )
-    footprint = shapely.Polygon(tile.ring())
+    footprint: BaseGeometry = shapely.Polygon(tile.ring())
     if passing.edge is not None:
         footprint = footprint.intersection(_swath(passing.edge))
     return _item(ident, SENTINEL, footprint, properties, assets, ("eo", "raster", "epsg", "grid"))
@@ -111,7 +112,7 @@ def corine_id(grid: Grid) -> str:
 def _item(
     ident: str,
     collection: str,
-    shape: shapely.Polygon,
+    shape: BaseGeometry,
     properties: Item,
     assets: Item,
     extensions: tuple[str, ...],
@@ -141,11 +142,8 @@ def _band(ident: str, key: str, tile: Grid) -> Item:
     grid = tile.halved() if key == "swir16" else tile
     raster = {"nodata": 0, "data_type": "uint16", "spatial_resolution": grid.step, "scale": 0.0001}
     eo = {"name": name, "common_name": key, "center_wavelength": micrometres}
-    return _asset(ident, key, grid, title, [raster]) | {
-        "gsd": grid.step,
-        "eo:bands": [eo],
-        "roles": ["data", "reflectance"],
-    }
+    asset = _asset(ident, key, grid, title, [raster])
+    return asset | {"gsd": grid.step, "eo:bands": [eo], "roles": ["data", "reflectance"]}
 
 
 def _swath(edge: float) -> shapely.Polygon:
@@ -158,6 +156,6 @@ def _swath(edge: float) -> shapely.Polygon:
     return shapely.Polygon([(low, south), (LON0 + 2, south), (LON0 + 2, north), (high, north)])
 
 
-def stamp(time: Any) -> str:
+def stamp(time: datetime) -> str:
     """RFC 3339 in UTC, to the millisecond."""
     return time.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"

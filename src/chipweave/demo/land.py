@@ -122,13 +122,14 @@ class Land:
     ) -> F32:
         """Woods on slopes and poor ground, hedges around pastures, trees along the water."""
         lot = (unit(ident, 7) - np.float32(0.5)) * np.float32(0.5)
-        wood = smoothstep(
-            -0.03, 0.03, 0.62 * s[_WOOD] + 0.38 * there + lot * (s[_WOOD] < 0.6) + 0.12 * a + 0.05 * b
-        )
-        hedge = smoothstep(0.0, 0.35, 0.55 * (unit(ident, 8) - 0.45) * (use > 0) + 0.3 * a + 0.12 * b)
+        inclined = 0.62 * s[_WOOD] + 0.38 * there + lot * (s[_WOOD] < 0.6) + 0.12 * a + 0.05 * b
+        wood = smoothstep(-0.03, 0.03, inclined)
+        fond = np.where(use > 0, unit(ident, 8) - np.float32(0.45), np.float32(0.0))
+        hedge = smoothstep(0.0, 0.35, np.float32(0.55) * fond + 0.3 * a + 0.12 * b)
         wood = np.maximum(wood, smoothstep(-8.0, 0.0, 1.0 - edge) * hedge)
         bank = smoothstep(-26.0, -8.0, river) * smoothstep(-0.1, 0.3, a + 0.4 * b + 0.25)
-        return np.maximum(wood, bank)
+        trees: F32 = np.maximum(wood, bank)
+        return trees
 
     def _town(self, x: F32, y: F32, inside: F32, b: F32, c: F32) -> tuple[F32, F32, F32, F32]:
         """Weights of built-up ground, of roofs within it, of large halls, and of streets."""
@@ -152,9 +153,8 @@ class Land:
         weight = smoothstep(-0.06, 0.10, inside + 0.16 * b + 0.3 * (kind - 0.5))
         weight *= kind > 0.05 + 0.08 * (inside < 0.5)
         built[near] = np.maximum(weight, halls)
-        roof[near] = smoothstep(
-            -0.8, 0.8, 0.5 * self._noise[3](x, y, 27.0) + 0.3 * c + 0.8 * inside + 0.9 * (kind - 0.6)
-        )
+        dense = 0.5 * self._noise[3](x, y, 27.0) + 0.3 * c + 0.8 * inside + 0.9 * (kind - 0.6)
+        roof[near] = smoothstep(-0.8, 0.8, dense)
         works[near] = halls * smoothstep(9.0, 16.0, d + 3 * b)
         street[near] = smoothstep(-6.0, 0.5, 1.0 - d) * np.maximum(weight, halls) * np.float32(0.7)
         return built, roof, works, street

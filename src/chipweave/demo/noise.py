@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import fft
 
 F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
 U32 = npt.NDArray[np.uint32]
 
 _SIDE = 256  # side of a noise table, a power of two: indices wrap with a mask
@@ -17,7 +18,7 @@ _SIDE = 256  # side of a noise table, a power of two: indices wrap with a mask
 
 def smoothstep(low: float, high: float, values: F32) -> F32:
     """0 below `low`, 1 above `high`, a smooth rise between."""
-    t = np.clip((values - np.float32(low)) * np.float32(1.0 / (high - low)), 0.0, 1.0)
+    t: F32 = np.clip((values - np.float32(low)) * np.float32(1.0 / (high - low)), 0.0, 1.0)
     return t * t * (np.float32(3.0) - np.float32(2.0) * t)
 
 
@@ -87,14 +88,14 @@ class Frame:
     nx: int
 
     @property
-    def x(self) -> npt.NDArray[np.float64]:
+    def x(self) -> F64:
         """Abscissae of the columns."""
-        return self.x0 + self.step * np.arange(self.nx)
+        return self.x0 + self.step * np.arange(self.nx, dtype=np.float64)
 
     @property
-    def y(self) -> npt.NDArray[np.float64]:
+    def y(self) -> F64:
         """Ordinates of the rows."""
-        return self.y0 + self.step * np.arange(self.ny)
+        return self.y0 + self.step * np.arange(self.ny, dtype=np.float64)
 
     def sample(self, stack: F32, x: F32, y: F32) -> F32:
         """Interpolate bilinearly between nodes; beyond the frame its edge goes on.
@@ -130,7 +131,8 @@ class Frame:
         """Flat index of the node nearest to each point."""
         col = np.clip(np.rint((x - np.float32(self.x0)) * np.float32(1 / self.step)), 0, self.nx - 1)
         row = np.clip(np.rint((y - np.float32(self.y0)) * np.float32(1 / self.step)), 0, self.ny - 1)
-        return row.astype(np.int64) * self.nx + col.astype(np.int64)
+        at: npt.NDArray[np.int64] = row.astype(np.int64) * self.nx + col.astype(np.int64)
+        return at
 
 
 def fractal(rng: np.random.Generator, frame: Frame, longest: float, slope: float) -> F32:
@@ -152,4 +154,7 @@ def fractal(rng: np.random.Generator, frame: Frame, longest: float, slope: float
     gain = k ** np.float32(-slope) * (1 - np.exp(-((k * np.float32(longest)) ** 4)))
     gain[0, 0] = 0.0
     hills = fft.irfft2(white * gain, s=(ny, nx))[: frame.ny, : frame.nx]
-    return ((hills - hills.mean()) / hills.std()).astype(np.float32)
+    hills -= hills.mean()
+    hills /= hills.std()
+    out: F32 = hills.astype(np.float32)
+    return out

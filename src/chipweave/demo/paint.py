@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipweave.demo.land import Ground
-from chipweave.demo.noise import F32, U32, mix, pick, smoothstep, unit
+from chipweave.demo.noise import F32, F64, U32, mix, pick, smoothstep, unit
 
 BANDS = ("blue", "green", "red", "nir", "swir16")
 
@@ -48,12 +48,12 @@ _CROPS = ("cereal", "cereal", "cereal", "rape", "maize", "maize", "sunflower", "
 _PHASES = 64  # steps of a parcel's lead or lag, from -14 to 14 days
 
 
-def season(plant: str, day: float | npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], ...]:
-    """Green and dry shares of a plant's canopy on a day of the year."""
+def season(plant: str, day: F64) -> tuple[F64, F64]:
+    """Green and dry shares of a plant's canopy on days of the year."""
     table = _SEASON[plant]
     days = list(table)
-    green, dry = (np.interp(day, days, [v[k] for v in table.values()]) for k in (0, 1))
-    return green, dry
+    green, dry = zip(*table.values(), strict=True)
+    return np.interp(day, days, green), np.interp(day, days, dry)
 
 
 class Texture:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import socket
@@ -19,10 +20,11 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
@@ -49,8 +51,13 @@ class Served:
 
 
 @contextmanager
-def serve(world: World) -> Iterator[Served]:
-    """Serve a world on two free loopback ports, and stop at the end of the block.
+def serve(world: World, *, near: tuple[str, str] | None = None) -> Iterator[Served]:
+    """Serve a world on two loopback ports, and stop at the end of the block.
+
+    Parameters
+    ----------
+    near
+        Addresses (STAC, files) of an earlier time: their ports are taken again where they are free.
 
     Raises
     ------
@@ -58,6 +65,8 @@ def serve(world: World) -> Iterator[Served]:
         A server did not start.
     """
     command = [sys.executable, "-m", "chipweave.demo.serve", str(world.folder), "--until-stdin-closes"]
+    for option, url in zip(("--stac-port", "--port"), near or (), strict=False):
+        command += [option, str(_free_port(urlsplit(url).port or 0))]
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(  # noqa: S603 - our own module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
@@ -101,21 +110,28 @@ def main(arguments: list[str] | None = None) -> int:
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
+    if options.until_stdin_closes:
+        threading.Thread(target=_watch, args=(over,), daemon=True).start()
     try:
-        with ExitStack() as stack:
-            files_url = stack.enter_context(_files(options.folder, options.port))
-            stac_url, api = stack.enter_context(_api(options.folder, files_url, options.stac_port))
-            sys.stdout.write(json.dumps({"stac_url": stac_url, "files_url": files_url}) + "\n")
-            sys.stdout.flush()
-            if options.until_stdin_closes:
-                threading.Thread(target=lambda: (sys.stdin.buffer.read(), over.set()), daemon=True).start()
-            while not over.wait(0.5):
-                if api.poll() is not None:
-                    raise ChipweaveError(f"rustac ended by itself (exit {api.returncode})")
+        with _files(options.folder, options.port) as files_url:
+            with _api(options.folder, files_url, options.stac_port) as (stac_url, api):
+                sys.stdout.write(json.dumps({"stac_url": stac_url, "files_url": files_url}) + "\n")
+                sys.stdout.flush()
+                while api.poll() is None and not over.wait(0.5):
+                    pass
+            if not over.is_set():
+                sys.stderr.write(f"rustac ended by itself (exit {api.returncode})\n")
+                return 1
     except ChipweaveError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0
+
+
+def _watch(over: threading.Event) -> None:
+    """Set `over` when whoever started this process is gone."""
+    os.read(sys.stdin.fileno(), 1)
+    over.set()
 
 
 @contextmanager
@@ -186,10 +202,16 @@ def _rustac() -> str:
     return found
 
 
-def _free_port() -> int:
-    with socket.create_server((_HOST, 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+def _free_port(wanted: int = 0) -> int:
+    """`wanted` if it is free, else any port that is."""
+    try:
+        with socket.create_server((_HOST, wanted)) as listener:
+            port: int = listener.getsockname()[1]
+            return port
+    except OSError:
+        if not wanted:
+            raise
+        return _free_port()
 
 
 def _wait_for(url: str, alive: Callable[[], bool]) -> None:

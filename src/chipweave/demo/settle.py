@@ -10,7 +10,7 @@ from scipy import ndimage, sparse
 from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
-from chipweave.demo.noise import F32, Frame, fractal
+from chipweave.demo.noise import F32, F64, Frame, fractal
 from chipweave.demo.terrain import COARSE, FINE, Lines, Terrain
 
 _ROADS = Frame(COARSE.x0, COARSE.y0, 200.0, 116, 191)  # every second node of COARSE
@@ -61,9 +61,7 @@ def settle(seed: int, terrain: Terrain) -> Settlement:
     return Settlement(built, town.astype(np.int32), turn, radius.astype(np.float32), roads)
 
 
-def _sites(
-    rng: np.random.Generator, terrain: Terrain, slope: F32
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _sites(rng: np.random.Generator, terrain: Terrain, slope: F32) -> tuple[F64, F64]:
     """Places with enough room between them, the best first: (n, 2) metres, and their radii."""
     river = np.exp(-(((terrain.valley - 300) / 700) ** 2))
     score = 0.8 * river - 9 * slope + 0.7 * rng.random(slope.shape)
@@ -71,7 +69,7 @@ def _sites(
     order = np.argsort(-score, axis=None)
     row, col = np.divmod(order, COARSE.nx)
     at = np.column_stack([COARSE.x[col], COARSE.y[row]])
-    chosen: list[npt.NDArray[np.float64]] = []
+    chosen: list[F64] = []
     radius: list[float] = []
     for count, (low, high), apart in ((4, (900, 1500), 7000), (16, (330, 560), 2600), (75, (70, 220), 1150)):
         found = 0
@@ -88,18 +86,14 @@ def _sites(
 
 def _roads(
     rng: np.random.Generator,
-    sites: npt.NDArray[np.float64],
-    radius: npt.NDArray[np.float64],
+    sites: F64,
+    radius: F64,
     slope: F32,
     terrain: Terrain,
 ) -> Lines:
     """The cheapest way from each place to its neighbours, steep ground and water avoided."""
-    cost = (
-        1
-        + 14 * slope[::2, ::2]
-        + 2.5 * (terrain.valley[::2, ::2] < 150)
-        + 0.6 * rng.random(slope[::2, ::2].shape)
-    )
+    cost = 1 + 14 * slope[::2, ::2] + 0.6 * rng.random(slope[::2, ::2].shape)
+    cost += 2.5 * (terrain.valley[::2, ::2] < 150)
     cost += 40 * (terrain.lake[::8, ::8] > -60)
     graph = _graph(cost.astype(np.float64))
     near = _ROADS.nearest(sites[:, 0].astype(np.float32), sites[:, 1].astype(np.float32))
@@ -112,16 +106,15 @@ def _roads(
             pairs.add((min(a, int(b)), max(a, int(b))))
     for a in range(4):
         pairs.update((a, b) for b in range(a + 1, 4))
-    used: dict[tuple[int, int], float] = {}
-    lines = []
+    used: set[tuple[int, int]] = set()
+    lines: list[tuple[F64, float]] = []
     for a, b in sorted(pairs, key=lambda p: (-min(radius[p[0]], radius[p[1]]), p)):
         half = 5.5 if min(radius[a], radius[b]) > 300 else 3.2
-        for piece in _unused(before[a], int(near[b]), used, half):
-            lines.append((_bend(piece), half))
+        lines.extend((_bend(piece), half) for piece in _unused(before[a], int(near[b]), used))
     return Lines.of(lines, 12.0)
 
 
-def _graph(cost: npt.NDArray[np.float64]) -> sparse.csr_matrix:
+def _graph(cost: F64) -> sparse.csr_matrix:
     ny, nx = cost.shape
     index = np.arange(ny * nx).reshape(ny, nx)
     rows, cols, weights = [], [], []
@@ -135,9 +128,7 @@ def _graph(cost: npt.NDArray[np.float64]) -> sparse.csr_matrix:
     return sparse.csr_matrix(values, shape=(ny * nx, ny * nx))
 
 
-def _unused(
-    before: npt.NDArray[np.int32], at: int, used: dict[tuple[int, int], float], half: float
-) -> list[list[int]]:
+def _unused(before: npt.NDArray[np.int32], at: int, used: set[tuple[int, int]]) -> list[list[int]]:
     """The way back from `at`, without the stretches that have a road already."""
     pieces: list[list[int]] = []
     piece = [at]
@@ -147,13 +138,13 @@ def _unused(
             pieces.append(piece)
             piece = [to]
         else:
-            used[min(at, to), max(at, to)] = half
+            used.add((min(at, to), max(at, to)))
             piece.append(to)
         at = to
     return [p for p in [*pieces, piece] if len(p) > 1]
 
 
-def _bend(nodes: list[int]) -> npt.NDArray[np.float64]:
+def _bend(nodes: list[int]) -> F64:
     """Round the corners of a way over nodes; a point every 5 m, its ends where they were."""
     row, col = np.divmod(np.asarray(nodes), _ROADS.nx)
     xy = np.column_stack([_ROADS.x[col], _ROADS.y[row]])
@@ -162,11 +153,13 @@ def _bend(nodes: list[int]) -> npt.NDArray[np.float64]:
     xy = np.column_stack([np.interp(dense, s, xy[:, k]) for k in (0, 1)])
     soft = ndimage.gaussian_filter1d(xy, 28.0, axis=0, mode="nearest")
     hold = np.clip(np.minimum(dense, dense[-1] - dense) / 250, 0, 1)[:, None]
-    return xy + (soft - xy) * hold
+    line: F64 = xy + (soft - xy) * hold
+    return line
 
 
 def _near_roads(roads: Lines) -> F32:
     """1 on a road, falling to 0 within about 200 m: towns grow along them."""
     hit = np.zeros((FINE.ny, FINE.nx), np.float32)
     hit.ravel()[FINE.nearest(*roads.points.astype(np.float32).T)] = 1
-    return np.minimum(ndimage.gaussian_filter(hit, 4.0) * 8, 1)
+    near: F32 = np.minimum(ndimage.gaussian_filter(hit, 4.0) * 8, 1)
+    return near

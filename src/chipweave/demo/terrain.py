@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from chipweave.demo.noise import F32, Frame, fractal, pick
+from chipweave.demo.noise import F32, F64, Frame, fractal, pick
 
 COARSE = Frame(-19_000.0, -11_500.0, 100.0, 231, 381)
 """Where water is routed."""
@@ -39,14 +39,14 @@ class Lines:
         Metres from the centre line within which `margin` answers.
     """
 
-    points: npt.NDArray[np.float64]
+    points: F64
     half: F32
     tree: cKDTree
     near: npt.NDArray[np.bool_]
     reach: float
 
     @classmethod
-    def of(cls, lines: list[tuple[npt.NDArray[np.float64], float]], reach: float) -> Lines:
+    def of(cls, lines: list[tuple[F64, float]], reach: float) -> Lines:
         """From (line, half width) pairs."""
         points = np.concatenate([line for line, _ in lines])
         half = np.concatenate([np.full(len(line), w, np.float32) for line, w in lines])
@@ -119,7 +119,8 @@ def _trough(rng: np.random.Generator) -> F32:
     x = COARSE.x
     middle = 1500 * np.sin(x / 5200 + bends[0]) + 1100 * np.sin(x / 2300 + bends[1]) - 800
     off = COARSE.y[:, None] - middle[None, :]
-    return (150.0 * (1 - np.exp(-((off / 3200) ** 2))) + 0.004 * np.abs(off)).astype(np.float32)
+    height: F32 = (150.0 * (1 - np.exp(-((off / 3200) ** 2))) + 0.004 * np.abs(off)).astype(np.float32)
+    return height
 
 
 def _flood(height: F32, rng: np.random.Generator) -> tuple[F32, npt.NDArray[np.int32], list[int]]:
@@ -168,7 +169,7 @@ def _accumulate(down: npt.NDArray[np.int32], order: list[int], source: int) -> n
     return np.asarray(flow)
 
 
-_Line = tuple[npt.NDArray[np.float64], float]
+_Line = tuple[F64, float]
 
 
 def _trace(
@@ -184,7 +185,7 @@ def _trace(
     seen: set[int] = set()
     main: list[_Line] = []
     others: list[_Line] = []
-    joined: list[npt.NDArray[np.float64]] = []
+    joined: list[F64] = []
     for start in starts:
         cells = _path(start, down, seen)
         if len(cells) < 8:
@@ -210,7 +211,7 @@ def _path(start: int, down: npt.NDArray[np.int32], seen: set[int]) -> list[int]:
     return cells
 
 
-def _smooth(cells: npt.NDArray[np.int64], main: bool, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def _smooth(cells: npt.NDArray[np.int64], main: bool, rng: np.random.Generator) -> F64:
     """A staircase of cells to a winding line with a point every 5 m."""
     row, col = np.divmod(cells, COARSE.nx)
     xy = np.column_stack([COARSE.x[col], COARSE.y[row]])
@@ -227,10 +228,11 @@ def _smooth(cells: npt.NDArray[np.int64], main: bool, rng: np.random.Generator) 
     bend *= swing / max(float(bend.std()), 1e-9)
     ends = np.clip(np.minimum(dense, dense[-1] - dense) / wave, 0, 1)
     xy += normal * (bend * ends)[:, None]
-    return ndimage.gaussian_filter1d(xy, 8.0 if main else 3.0, axis=0, mode="nearest")
+    line: F64 = ndimage.gaussian_filter1d(xy, 8.0 if main else 3.0, axis=0, mode="nearest")
+    return line
 
 
-def _join(line: npt.NDArray[np.float64], joined: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+def _join(line: F64, joined: list[F64]) -> F64:
     """Lead a line's end to the nearest water that is there already, if it is near."""
     water = np.concatenate(joined)
     away = np.hypot(*(water - line[-1]).T)
@@ -241,7 +243,7 @@ def _join(line: npt.NDArray[np.float64], joined: list[npt.NDArray[np.float64]]) 
     return np.concatenate([line, bridge])
 
 
-def _widths(line: npt.NDArray[np.float64], flow: npt.NDArray[np.int64]) -> list[_Line]:
+def _widths(line: F64, flow: npt.NDArray[np.int64]) -> list[_Line]:
     """Cut a line where it becomes a stream, and widen it."""
     cut = int(np.searchsorted(flow, _STREAM) / len(flow) * len(line))
     parts = [(line[:cut], 3.0), (line[cut:], 8.0)]

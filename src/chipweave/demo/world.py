@@ -16,6 +16,7 @@ import rasterio
 from rasterio.windows import Window
 
 from chipweave.demo import items as stac
+from chipweave.demo.catalogue import Item
 from chipweave.demo.grids import (
     Grid,
     corine_grid,
@@ -28,7 +29,7 @@ from chipweave.demo.land import Land, cover, land
 from chipweave.demo.noise import F32
 from chipweave.demo.paint import Texture, paint
 from chipweave.demo.sky import PASSES, Sky, classify, sky, through
-from chipweave.shards.files import atomic_path, atomic_write_text
+from chipweave.files import atomic_path, atomic_write_text
 
 VERSION = 1
 """Counts up when the world of a seed changes: a folder of an older version is made anew."""
@@ -110,7 +111,7 @@ class _Maker:
     pool: ThreadPoolExecutor
     writes: list[Future[None]]
 
-    def sentinel(self, tiles: tuple[Grid, ...], say: Callable[[str], None]) -> list[stac.Item]:
+    def sentinel(self, tiles: tuple[Grid, ...], say: Callable[[str], None]) -> list[Item]:
         """The Sentinel-2 scenes: each pass over each tile."""
         items = []
         above = sky(self.earth.seed)
@@ -137,7 +138,7 @@ class _Maker:
                 items.append(stac.sentinel_item(tile, passing, dict(enumerate(count.tolist()))))
         return items
 
-    def labels(self, tiles: tuple[Grid, ...], say: Callable[[str], None]) -> list[stac.Item]:
+    def labels(self, tiles: tuple[Grid, ...], say: Callable[[str], None]) -> list[Item]:
         """Land cover in two products."""
         say("drawing the land cover maps")
         items = []
@@ -162,7 +163,8 @@ class _Maker:
 
 def stored(reflectance: F32, seen: npt.NDArray[np.bool_], shift: int) -> npt.NDArray[np.uint16]:
     """What a product stores: reflectance x 10 000 + `shift`, at least 1; 0 where nothing is seen."""
-    values = np.clip(np.rint(reflectance * np.float32(10_000)) + shift, 1, 65_535).astype(np.uint16)
+    scaled = np.rint(reflectance * np.float32(10_000)) + shift
+    values: npt.NDArray[np.uint16] = np.clip(scaled, 1, 65_535).astype(np.uint16)
     values[..., ~seen] = 0
     return values
 

@@ -12,8 +12,8 @@ import yaml
 from chipweave.describe.credits import ATTRIBUTION, check_licence, licence_of, wording
 from chipweave.describe.summary import Summary
 from chipweave.describe.text import code, link, markdown, paragraphs, plain, table
+from chipweave.files import atomic_write_text
 from chipweave.model import LayerSpec
-from chipweave.shards.files import atomic_write_text
 
 CARD = "README.md"
 

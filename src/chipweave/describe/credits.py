@@ -8,8 +8,8 @@ from pathlib import Path
 
 from chipweave.describe.text import link, markdown, plain
 from chipweave.errors import RecipeError
+from chipweave.files import atomic_write_text
 from chipweave.model import Credit, LayerSpec
-from chipweave.shards.files import atomic_write_text
 
 ATTRIBUTION = "ATTRIBUTION.md"
 

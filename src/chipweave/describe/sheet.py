@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from chipweave.describe.colours import Classes, split_colour
 from chipweave.describe.splitmap import Shares, draw_map, draw_shares
-from chipweave.describe.text import plain
+from chipweave.describe.text import plain, shortened
 
 _DPI = 150
 _COLUMNS = 6
@@ -176,7 +176,15 @@ def _draw_sample(
     left, bottom, width, height = page.panel_box(number, 0)
     top = bottom + height
     colour = split_colour(picture.split)
-    _text(figure, page, (left + 0.02, top + 0.25), plain(picture.split), size=8, weight="bold", color=colour)
+    _text(
+        figure,
+        page,
+        (left + 0.02, top + 0.25),
+        shortened(picture.split, 11),
+        size=8,
+        weight="bold",
+        color=colour,
+    )
     _text(figure, page, (left + width, top + 0.25), plain(picture.date), size=7.5, ha="right", color=_INK)
     size = min(6.5, 72 * width / (0.61 * len(picture.key)))
     _text(figure, page, (left + 0.02, top + 0.1), picture.key, size=size, family=_MONO, color=_SOFT)
@@ -238,16 +246,12 @@ def _legend_lines(pictures: Sequence[Picture], width: float) -> list[list[tuple[
     for panel in (panel for picture in pictures for panel in picture.panels):
         if panel.classes is not None:
             for code in np.unique(panel.array[panel.data]).tolist():
-                entry = (_shortened(panel.classes.name(code)), panel.classes.colour(code))
+                entry = (shortened(panel.classes.name(code), _LONGEST), panel.classes.colour(code))
                 found.setdefault(panel.layer, {})[code] = entry
     lines = []
     for layer, of in found.items():
         lines += _wrapped([(layer, ""), *(entry for _, entry in sorted(of.items()))], width)
     return lines
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
 def _entry_width(name: str) -> float:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from chipweave.describe.colours import Classes
 from chipweave.describe.sheet import Panel, Picture, draw
 from chipweave.errors import UsageError, VerifyError
+from chipweave.files import atomic_write_bytes
 from chipweave.model import MASK_BAD
 from chipweave.shards.deal import split_order
-from chipweave.shards.files import atomic_write_bytes
 from chipweave.shards.reader import Reader
 
 _SAMPLES = 12

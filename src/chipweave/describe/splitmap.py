@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from chipweave.describe.colours import split_colour
-from chipweave.describe.text import plain
+from chipweave.describe.text import plain, shortened
 from chipweave.shards.deal import split_order
 
 _KM_A_DEGREE = 111.195
@@ -66,21 +66,22 @@ def draw_map(figure: Figure, box: Box, page: tuple[float, float], index: gpd.Geo
     _frame(axes, frame)
     _scale_bar(axes, frame, squeeze)
     counts = [(name, int(np.sum(splits == name))) for name in names]
-    _legend(figure, (box[0], box[1] + box[3] + 0.2), page, counts)
+    _legend(figure, box, page, counts)
     return bottom - 0.25
 
 
-def _legend(
-    figure: Figure, at: tuple[float, float], page: tuple[float, float], counts: list[tuple[str, int]]
-) -> None:
-    x, y = at
+def _legend(figure: Figure, box: Box, page: tuple[float, float], counts: Sequence[tuple[str, int]]) -> None:
+    """One line above the box; smaller where there are many splits."""
+    x, y = box[0], box[1] + box[3] + 0.2
     total = sum(n for _, n in counts)
-    for name, n in counts:
-        label = f"{plain(name)}  {n:,} ({n / total:.0%})"
+    labels = {name: f"{shortened(name, 16)}  {n:,} ({n / total:.0%})" for name, n in counts}
+    scale = min(1.0, box[2] / sum(0.34 + 0.068 * len(label) for label in labels.values()))
+    for name, label in labels.items():
         place: dict[str, Any] = {"va": "center", "parse_math": False}
-        figure.text(x / page[0], y / page[1], "■", size=9, color=split_colour(name), **place)
-        figure.text((x + 0.16) / page[0], y / page[1], label, size=8, color=_INK, **place)
-        x += 0.34 + 0.068 * len(label)
+        figure.text(x / page[0], y / page[1], "■", size=9 * scale, color=split_colour(name), **place)
+        at = (x + 0.16 * scale) / page[0]
+        figure.text(at, y / page[1], label, size=8 * scale, color=_INK, **place)
+        x += (0.34 + 0.068 * len(label)) * scale
 
 
 def draw_shares(

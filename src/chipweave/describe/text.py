@@ -24,6 +24,12 @@ def plain(text: object) -> str:
     return "".join(c for c in spaced if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Cn"}).strip()
 
 
+def shortened(text: object, length: int) -> str:
+    """One plain line of at most that many letters."""
+    line = plain(text)
+    return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
 def markdown(text: object) -> str:
     """One line that Markdown shows as it is: no markup, no HTML, no list, no heading."""
     line = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from chipweave.shards.files import atomic_write_text
+from chipweave.files import atomic_write_text
 
 
 def write_wids(folder: Path, split: str, shards: Sequence[tuple[str, int, int]], name: str) -> Path:

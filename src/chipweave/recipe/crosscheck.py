@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from chipweave.recipe import keep
 from chipweave.recipe.places import needs_area
@@ -50,8 +50,12 @@ def _presence(raw: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem((), "area: missing; say where, such as area: {geojson: aoi.geojson}")
 
 
+RESERVED: Final = ("json", "key", "band", "sample", "time", "y", "x")
+"""Names that a sample or a Zarr group uses itself."""
+
+
 def _layer_names(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    seen = {f"{name}_mask": f"the mask of imagery.{name}" for name in _mapping(raw.get("imagery"))}
+    seen = dict.fromkeys(RESERVED, "the dataset's own files") | {f"{name}_mask": f"the mask of imagery.{name}" for name in _mapping(raw.get("imagery"))}
     for section in ("imagery", "labels", "text"):
         for name in _mapping(raw.get(section)):
             if name in seen:

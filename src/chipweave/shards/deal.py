@@ -12,7 +12,7 @@ from typing import Literal, Protocol, TypeVar
 import numpy as np
 
 from chipweave.errors import ChipweaveError
-from chipweave.shards.files import atomic_path, write_all
+from chipweave.files import atomic_path, write_all
 from chipweave.shards.parts import PartReader, PartSample
 from chipweave.shards.receipts import (
     FOLDER,

@@ -17,7 +17,7 @@ from pyproj import CRS
 from chipweave.errors import ChipweaveError
 from chipweave.model import LayerSpec
 from chipweave.shards.deal import Deal, ShardRow, split_order
-from chipweave.shards.files import atomic_path
+from chipweave.files import atomic_path
 from chipweave.shards.parts import SampleRow
 from chipweave.shards.sample import JSON
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from chipweave.errors import YieldError
 from chipweave.model import Fate
-from chipweave.shards.files import atomic_path
+from chipweave.files import atomic_path
 
 NAME = "ledger.parquet"
 COLUMNS = tuple(f.name for f in fields(Fate))

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from chipweave.shards.files import atomic_write_text, sha256_file
+from chipweave.files import atomic_write_text, sha256_file
 
 NAME = "manifest.json"
 VERSION = 1

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from chipweave.errors import ChipweaveError
-from chipweave.shards.files import atomic_path, write_all
+from chipweave.files import atomic_path, write_all
 from chipweave.shards.sample import Sample, sample_members
 from chipweave.shards.tar import records
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chipweave.model import Fate
-from chipweave.shards.files import atomic_write_bytes, sha256_file
+from chipweave.files import atomic_write_bytes, sha256_file
 from chipweave.shards.parts import SampleRow
 from chipweave.shards.sample import encode_json
 from chipweave.shards.stats import PartialStats

@@ -24,7 +24,9 @@ BACKOFF = 0.4
 """Seconds between the second and the third try; twice that before the fourth."""
 
 # urllib3 warns of each retry with the whole URL, its query included; the last failure is told as an error of ours.
-logging.getLogger("urllib3.connectionpool").addFilter(lambda record: not str(record.msg).startswith("Retrying"))
+logging.getLogger("urllib3.connectionpool").addFilter(
+    lambda record: not str(record.msg).startswith("Retrying")
+)
 
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524})
 _PASSING_ERRORS = (

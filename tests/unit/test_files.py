@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chipweave.errors import ChipweaveError, UsageError
-from chipweave.shards import files
-from chipweave.shards.files import (
+from chipweave import files
+from chipweave.files import (
     atomic_path,
     atomic_write_bytes,
     atomic_write_text,
@@ -31,7 +31,7 @@ FULL = Path("/dev/full")
 HOLD = """
 import sys
 from pathlib import Path
-from chipweave.shards.files import folder_lock
+from chipweave.files import folder_lock
 with folder_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
