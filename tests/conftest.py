@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE / "guard"))
+sys.path[:0] = [str(HERE), str(HERE / "guard")]
 
 import loopback  # noqa: E402
+from worlds.harness import zygote  # noqa: E402
 
 # PROJ may otherwise fetch grids, and what a checkout's user has set must not steer the tests.
 os.environ["PROJ_NETWORK"] = "OFF"
@@ -29,6 +30,7 @@ def closed_sockets(tmp_path_factory):
     os.environ["LOOPBACK_GUARD_LOG"] = str(log)
     loopback.close()
     yield
+    zygote.close()
     loopback.reopen()
     del os.environ["LOOPBACK_GUARD_LOG"]
     assert not log.exists(), f"tried to leave this machine:\n{log.read_text()}"
@@ -48,3 +50,11 @@ def south(tmp_path_factory):
     from worlds.analytic import south_world
 
     return south_world(tmp_path_factory.mktemp("south"))
+
+
+@pytest.fixture(scope="session")
+def wide(tmp_path_factory):
+    """A world of many blocks and few pixels, and the squares of its area."""
+    from worlds.analytic import wide_world
+
+    return wide_world(tmp_path_factory.mktemp("wide"))

@@ -16,11 +16,11 @@ import shapely
 import yaml
 from pyproj import Transformer
 
+from chipweave.files import atomic_write_text
 from chipweave.model import Credit, Fate, LayerSpec, Legend, LegendClass, Place
 from chipweave.plan.distance import rings
 from chipweave.plan.splits import assign
 from chipweave.shards.deal import deal_webdataset, make_deal
-from chipweave.files import atomic_write_text
 from chipweave.shards.index import index_rows, write_index
 from chipweave.shards.ledger import write_ledger
 from chipweave.shards.manifest import write_manifest

@@ -23,7 +23,7 @@ from chipweave.plan import lockfile, tables
 from chipweave.plan.batches import limit_tiles
 from chipweave.plan.decide import fates_of
 from chipweave.plan.lockfile import LockFile
-from chipweave.plan.planning import WORK, Executor, Planned, forecast, make_plan, still_open, warn
+from chipweave.plan.planning import SNAPSHOT, WORK, Executor, Planned, forecast, make_plan, still_open, warn
 from chipweave.plan.survey import subset
 from chipweave.recipe import LoadedRecipe, require_built
 from chipweave.shards import deal, index, ledger, manifest, receipts, stats, zarr_out
@@ -104,6 +104,11 @@ def _own(folder: Path, loaded: LoadedRecipe, limit: int | None) -> Iterator[tupl
     with folder_lock(folder):
         lock = lockfile.read_lock(folder)
         finished = (folder / manifest.NAME).exists()
+        if lock is not None and lock.sha256 != loaded.digest and not (folder / SNAPSHOT).exists():
+            # Nothing was frozen for the other recipe: a corrected one may have the folder.
+            shutil.rmtree(folder / "plan", ignore_errors=True)
+            lock = LockFile(loaded.recipe.name, loaded.digest, limit)
+            lock.stamp("started")
         if lock is None:
             if any(folder.iterdir()):
                 raise UsageError(f"{folder} holds something else", hint="name an empty or a new folder")

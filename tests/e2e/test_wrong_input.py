@@ -78,7 +78,7 @@ def test_an_unknown_key_is_named_with_its_nearest(june, tmp_path, dotted, value,
 @pytest.mark.parametrize(
     ("dotted", "value", "named"),
     [
-        ("imagery.s2.pair", {"with": "s2", "within_days": 10}, "imagery.s2.pair"),
+        ("imagery.s2.pair", {"with": "other", "within_days": 10}, "imagery.s2.pair"),
         ("imagery.s2.select.method", "composite", "select"),
         ("chips.sampling.method", "majortom", "sampling"),
         ("split", {"method": "kfold"}, "split"),
@@ -91,7 +91,9 @@ def test_an_unknown_key_is_named_with_its_nearest(june, tmp_path, dotted, value,
 )
 def test_a_key_whose_room_is_not_built_is_refused_by_name(june, tmp_path, dotted, value, named):
     """`build` and `plan` refuse it; `check` only warns; `schema` knows it. Once its room is built, drop its line here."""
-    recipe = write_recipe(tmp_path / "recipe.yaml", set_key(small(june), dotted, value))
+    mapping = small(june, labels={"worldcover": {"collection": "esa-worldcover", "edition": 2021}})
+    mapping["imagery"]["other"] = mapping["imagery"]["s2"].copy()
+    recipe = write_recipe(tmp_path / "recipe.yaml", set_key(mapping, dotted, value))
     done = refuse(3, "plan", recipe, "-o", tmp_path / "out", names=(named,))
     assert len(done.stderr.splitlines()) <= 12
     checked = succeed("check", recipe)
@@ -164,22 +166,33 @@ def test_mask_blank_over_a_scene_without_a_mask(border, tmp_path):
 # --- the area: 3 and 5 -----------------------------------------------------------------------------------------
 
 
-def test_an_area_file_that_is_missing_or_empty(june, tmp_path):
-    mapping = small(june, area={"geojson": "no.geojson"})
-    recipe = write_recipe(tmp_path / "recipe.yaml", mapping)
-    refuse(3, "build", recipe, "-o", tmp_path / "out", names=("no.geojson",))
-    (tmp_path / "no.geojson").write_text('{"type": "FeatureCollection", "features": []}', encoding="utf-8")
-    refuse(3, "build", recipe, "-o", tmp_path / "out", names=("no.geojson",))
-    (tmp_path / "no.geojson").write_text("", encoding="utf-8")
-    refuse(3, "build", recipe, "-o", tmp_path / "out", names=("no.geojson",))
-    (tmp_path / "no.geojson").write_text('{"type": "Feat', encoding="utf-8")
-    refuse(3, "build", recipe, "-o", tmp_path / "out", names=("no.geojson",))
+@pytest.mark.parametrize("text", [None, "", '{"type": "Feat', '{"type": "FeatureCollection", "features": []}'])
+def test_an_area_file_that_is_missing_or_empty(june, tmp_path, text):
+    if text is not None:
+        (tmp_path / "no.geojson").write_text(text, encoding="utf-8")
+    recipe = write_recipe(tmp_path / "recipe.yaml", small(june, area={"geojson": "no.geojson"}))
+    refuse(3, "build", recipe, "-o", tmp_path / "out", "--workers", 0, names=("no.geojson",))
+
+
+def test_a_refused_recipe_does_not_claim_the_folder(june, tmp_path):
+    """Mended, it builds by the very same command: what was refused before it placed a chip has made no dataset."""
+    good = small(june, area={"geojson": "aoi.geojson"})
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "out"
+    again = ("build", recipe, "-o", out, "--workers", 0)
+    write_recipe(recipe, set_key(good, "imagery.s2.bands", ["infrared"]))
+    refuse(3, *again)
+    write_recipe(recipe, good)
+    refuse(3, *again, names=("aoi.geojson",))
+    window = {"type": "Feature", "properties": {}, "geometry": box(*AREA["bbox"]).__geo_interface__}
+    (tmp_path / "aoi.geojson").write_text(json.dumps(window), encoding="utf-8")
+    succeed(*again)
 
 
 def test_an_area_in_another_crs_is_reprojected_and_one_without_is_refused(june, tmp_path):
     frame = gpd.GeoDataFrame({"name": ["in", "out"]}, geometry=[box(*AREA["bbox"]), box(5, 5, 6, 6)], crs=4326)
     frame.to_crs(3035).to_file(tmp_path / "area.gpkg", layer="districts")
-    frame.set_crs(None, allow_override=True).to_file(tmp_path / "bare.shp")
+    with pytest.warns(UserWarning, match="crs"):
+        frame.set_crs(None, allow_override=True).to_file(tmp_path / "bare.shp")
     mapping = small(june, area={"file": "area.gpkg", "layer": "districts", "where": "name = 'in'"})
     out = tmp_path / "out"
     recipe = write_recipe(tmp_path / "recipe.yaml", mapping)
@@ -482,11 +495,11 @@ def test_a_missing_a_cut_and_a_stray_file_are_6(finished, tmp_path):
 def test_check_needs_no_network_and_no_data(tmp_path):
     """A missing data file and a room not built are warnings and 0; a catalog is never asked."""
     mapping = small("http://127.0.0.1:9/none", area={"geojson": "later.geojson"})
-    mapping["imagery"]["s2"]["pair"] = {"with": "s2", "within_days": 10}
+    mapping["imagery"]["s2"]["dilate_m"] = 100
     done = succeed("check", write_recipe(tmp_path / "r.yaml", mapping))
     said = done.stdout + done.stderr
     assert "later.geojson" in said
-    assert "imagery.s2.pair" in said
+    assert "imagery.s2.dilate_m" in said
 
 
 def test_extends_merges_and_set_comes_last(june, tmp_path):

@@ -20,7 +20,7 @@ class TestFootprint:
         item = make_item(box=(5.0, 40.0, 15.0, 50.0), properties=TILE)
         got = footprint(item, {}, "EPSG:32632")
         exact = projected(
-            "EPSG:32632", [(499980, 5300040), (609780, 5300040), (609780, 5190240), (499980, 5190240)]
+            "EPSG:32632", ((499980, 5300040), (609780, 5300040), (609780, 5190240), (499980, 5190240))
         )
         assert got.equals(exact)
         # The northern edge is a line of the projection: curved in degrees, and seen as such.

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chipweave.catalog.hrefs import (
@@ -174,6 +174,7 @@ def test_roots_of_the_environment(monkeypatch, tmp_path):
     assert env_roots() == (tmp_path, Path("/x y"))
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(["..", ".", "a", "sub", "up", "x.tif", "%2e%2e", "//"]), min_size=1, max_size=8)
 )
@@ -218,6 +219,7 @@ def test_schemes(text, want):
     assert scheme_of(text) == want
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="abc", min_size=1), st.text(alphabet="xyz0123", min_size=1))
 def test_redaction_keeps_no_secret(path, secret):
     shown_url = redact(f"https://user:{secret}Q@host.org/{path}?sig={secret}Q#{secret}Q")

@@ -7,7 +7,7 @@ import math
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog_world import asset, make_item, s2_assets
@@ -234,6 +234,7 @@ FACTS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(FIELDS, JSON, max_size=2),
     st.dictionaries(PROPERTIES, JSON, max_size=4),

@@ -87,7 +87,7 @@ def test_keys_and_the_mask_are_canonical(make):
             r"imagery\.s2\.collection: unknown collection 'sentinel-2'; did you mean",
         ),
         ({"s2": {"collection": "corine"}}, "'corine' belongs under labels"),
-        ({"labels": {"x": {"collection": "sentinel-2-l2a"}}}, "belongs under imagery"),
+        ({"labels": {"land": {"collection": "sentinel-2-l2a"}}}, "belongs under imagery"),
         ({"catalog": None}, r"imagery\.s2: (no catalog|catalog: missing)"),
         ({"catalog": "gone.json"}, r"imagery\.s2\.catalog: .*gone\.json: no such file"),
         ({"catalog": "earth-serch"}, "unknown provider 'earth-serch'; did you mean 'earth-search'"),

@@ -14,7 +14,7 @@ import pytest
 import rustac
 import shapely
 import stac_geoparquet.arrow
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chipweave.catalog import read_snapshot, write_snapshot
@@ -114,6 +114,7 @@ MADE = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(MADE, max_size=4))
 def test_lossless_for_any_scenes(tmp_path_factory, scenes):
     path = tmp_path_factory.getbasetemp() / "any.parquet"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +106,7 @@ class Scene:
     def bounds(self) -> tuple[float, float, float, float]:
         return self.x, self.y - self.rows * CELL, self.x + self.cols * CELL, self.y
 
+    @cached_property
     def cells(self) -> np.ndarray:
         """SCL code of every 60 m cell, (rows, cols); 0 is no data."""
         row, col = np.mgrid[: self.rows, : self.cols]
@@ -119,7 +120,7 @@ class Scene:
     def codes(self, res: int) -> np.ndarray:
         """`cells` on the grid of a resolution."""
         n = CELL // res
-        return self.cells().repeat(n, axis=0).repeat(n, axis=1)
+        return self.cells.repeat(n, axis=0).repeat(n, axis=1)
 
     def affine(self, res: int) -> Affine:
         return Affine(res, 0.0, self.x, 0.0, -res, self.y)
@@ -142,7 +143,7 @@ class Scene:
         row = np.floor((self.y - y) / res).astype(int)
         n = CELL // res
         inside = (col >= 0) & (row >= 0) & (col < self.cols * n) & (row < self.rows * n)
-        cells = self.cells()
+        cells = self.cells
         found = cells[np.clip(row // n, 0, self.rows - 1), np.clip(col // n, 0, self.cols - 1)]
         return np.where(inside, found, 0)
 
@@ -466,3 +467,39 @@ def south_world(folder: Path) -> World:
     d = 0.03
     area = (SOUTH.lon0 - d, SOUTH.lat0 - d, SOUTH.lon0 + d, SOUTH.lat0 + d)
     return make_world(folder, SOUTH, [scene], [worldcover(SOUTH, area, ident="ESA_WorldCover_10m_2021_v200_S21E015")])
+
+
+WIDE = Frame(12.0, 45.0)
+PATCH_M = 3840
+
+
+def wide_world(folder: Path) -> tuple[World, list[dict]]:
+    """24 small scenes 12 km apart on both sides of 12 E: many blocks, few pixels. Also the squares of the area.
+
+    A scene is 3840 m wide and holds 2 x 2 chips of 1280 m; four more scenes give a second date. One chip of each
+    third patch is cloudy on the first date.
+    """
+    fields, scenes, squares, labels = s2_fields(WIDE), [], [], []
+    for col in range(6):
+        for row in range(4):
+            lon, lat = WIDE.to_lonlat((col - 2.5) * 12000, (row - 1.5) * 12000)
+            epsg = 32632 if lon < WIDE.lon0 else 32633
+            x, y = transformer("EPSG:4326", f"EPSG:{epsg}").transform(lon, lat)
+            x0, y0 = np.floor(x / 1280) * 1280 - 640.0, np.ceil(y / 1280) * 1280 + 640.0
+            n = len(squares)
+            common = {"epsg": epsg, "x": x0, "y": y0, "cols": PATCH_M // CELL, "rows": PATCH_M // CELL, "fields": fields}
+            clouds = (Patch(9, 12, 12, 12, 12),) if n % 3 == 0 else ()
+            time = f"2021-07-20T10:10:{31 + (epsg - 32632) * 14:02d}.024Z"
+            scenes.append(
+                Scene(f"S2_{n:02d}_0720", time=time, offset="new", shift=200, style="pc", patches=clouds, **common)
+            )
+            if n % 6 == 0:
+                scenes.append(Scene(f"S2_{n:02d}_0611", time="2021-06-11T10:10:31.024Z", **common))
+            # 10 m within the lattice's lines, so that exactly the 2 x 2 centres lie inside.
+            squares.append(footprint(f"EPSG:{epsg}", (x0 + 650, y0 - 3190, x0 + 3190, y0 - 650)))
+            box = bbox_of(footprint(f"EPSG:{epsg}", (x0, y0 - PATCH_M, x0 + PATCH_M, y0)))
+            labels.append(worldcover(WIDE, box, ident=f"WC_2021_{n:02d}"))
+    west, south = WIDE.to_lonlat(-42000, -30000)
+    east, north = WIDE.to_lonlat(42000, 30000)
+    labels.append(corine(WIDE, (float(west), float(south), float(east), float(north))))
+    return make_world(folder, WIDE, scenes, labels), squares

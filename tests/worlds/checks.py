@@ -114,10 +114,13 @@ def check_imagery(
     at = [transformer(sample.crs, s.crs).transform(x, y) for s in takes]
 
     check_mask(sample, layer, takes, at)
+    grids = {
+        res: [see(s, sx, sy, res) for s, (sx, sy) in zip(takes, at, strict=True)]
+        for res in {KEYS[band][1] for band in meta["bands"]}
+    }
     tally = Tally()
     for n, band in enumerate(meta["bands"]):
-        seen = [see(s, sx, sy, KEYS[band][1]) for s, (sx, sy) in zip(takes, at, strict=True)]
-        tally += _check_band(sample.key, band, array[n], mask, takes, seen, (lon, lat), blank)
+        tally += _check_band(sample.key, band, array[n], mask, takes, grids[KEYS[band][1]], (lon, lat), blank)
     return tally
 
 

@@ -6,9 +6,11 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,8 @@ def guarded_env(**extra: str) -> dict[str, str]:
     The proxies stop what is not Python: GDAL's curl asks them first, and nobody listens on port 9.
     """
     env = {k: v for k, v in os.environ.items() if not k.startswith("CHIPWEAVE_")}
+    # Every start would otherwise compile the libraries again.
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
     path = [str(TESTS / "guard"), *filter(None, [env.get("PYTHONPATH")])]
     void = "http://127.0.0.1:9"
     local = "127.0.0.1,localhost,::1"
@@ -38,15 +42,65 @@ def guarded_env(**extra: str) -> dict[str, str]:
     return env | extra
 
 
-def chipweave(*args: object, timeout: float = 300, env: dict[str, str] | None = None, cwd: Path | None = None):
-    """Run ``python -m chipweave`` and wait; text in `stdout` and `stderr`."""
-    command = [sys.executable, "-m", "chipweave", *map(str, args)]
+class _Zygote:
+    """The process of `zygote.py`, started at its first use."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> subprocess.Popen:
+        self.process = subprocess.Popen(
+            [sys.executable, str(TESTS / "worlds" / "zygote.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=guarded_env(),
+        )
+        assert json.loads(self.process.stdout.readline()) == {"ready": True}
+        return self.process
+
+    def call(self, args: list[str], timeout: float, env: dict[str, str], cwd: Path | None):
+        process = self.process or self.start()
+        with tempfile.TemporaryDirectory() as folder:
+            out, err = Path(folder, "stdout"), Path(folder, "stderr")
+            request = {"args": args, "timeout": timeout, "env": env, "cwd": str(cwd) if cwd else None}
+            process.stdin.write(json.dumps({**request, "stdout": str(out), "stderr": str(err)}) + "\n")
+            process.stdin.flush()
+            code = json.loads(process.stdout.readline())["rc"]
+            assert code != -signal.SIGKILL, f"{args} did not end in {timeout} s:\n{err.read_text()[-3000:]}"
+            return subprocess.CompletedProcess(args, code, out.read_text("utf-8"), err.read_text("utf-8"))
+
+    def close(self) -> None:
+        if self.process:
+            self.process.stdin.close()
+            self.process.wait(timeout=20)
+            self.process.stdout.close()
+            self.process = None
+
+
+zygote = _Zygote()
+
+
+def chipweave(
+    *args: object,
+    timeout: float = 300,
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
+    plain: bool = False,
+) -> subprocess.CompletedProcess:
+    """Run the command line in a process of its own and wait; text in `stdout` and `stderr`.
+
+    `plain` starts ``python -m chipweave`` afresh, which costs the seconds of its imports; else see `zygote.py`.
+    """
+    given, env = [str(a) for a in args], env or guarded_env()
+    if not plain:
+        return zygote.call(given, timeout, env, cwd)
     return subprocess.run(
-        command,
+        [sys.executable, "-m", "chipweave", *given],
         capture_output=True,
         text=True,
         timeout=timeout,
-        env=env or guarded_env(),
+        env=env,
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         check=False,
@@ -111,6 +165,10 @@ class Sample:
     @property
     def crs(self) -> str:
         return self.meta["crs"]
+
+    @property
+    def split_of_shard(self) -> str:
+        return self.shard.partition("-")[0]
 
     @property
     def affine(self) -> Affine:

@@ -53,21 +53,33 @@ def find_bands(
     keys
         Asset keys of the catalog's provider, by common name; empty where it is unknown.
     """
-    usable = {key: asset for key, asset in assets(item).items() if not is_picture(key, asset)}
+    usable = [
+        _Candidate(key, asset, _listed(item, asset))
+        for key, asset in assets(item).items()
+        if not is_picture(key, asset)
+    ]
     found = {}
     for name in wanted:
         band = collection.band(name)
-        ranks = list(_ranks(item, usable, band, tuple(keys.get(name, ())), collection)) if band else []
+        ranks = list(_ranks(usable, band, tuple(keys.get(name, ())), collection)) if band else []
         if ranks:
             found[name] = Hit(*min(ranks)[-2:])
     mask = collection.mask.band if collection.mask else ""
     data = [name for name in wanted if name != mask]
     if len(data) == 1 and data[0] not in found:
         taken = {hit.key for hit in found.values()}
-        free = {key: asset for key, asset in usable.items() if key not in taken}
-        if alone := _only_data_asset(item, free, data[0], collection):
+        if alone := _only_data_asset([c for c in usable if c.key not in taken], data[0], collection):
             found[data[0]] = Hit(alone, 1)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """An asset that may hold bands, and the names of those that it lists, in the order of the file."""
+
+    key: str
+    asset: Mapping[str, Any]
+    listed: list[set[str]]
 
 
 def is_picture(key: str, asset: Mapping[str, Any]) -> bool:
@@ -85,30 +97,30 @@ def _roles(asset: Mapping[str, Any]) -> set[str]:
 
 
 def _ranks(
-    item: Item,
-    usable: Mapping[str, Mapping[str, Any]],
-    band: Band,
-    provider: tuple[str, ...],
-    collection: Collection,
+    usable: Sequence[_Candidate], band: Band, provider: tuple[str, ...], collection: Collection
 ) -> Iterator[Rank]:
     """Rank of every asset that may hold the band; the smallest wins."""
     names = (band.name, *band.keys)
     lower = {n.lower(): i for i, n in reversed(list(enumerate(names)))}
-    for key, asset in usable.items():
-        listed = _listed(item, asset)
-        position = next((i for i, said in enumerate(listed) if said & lower.keys()), None)
-        tier = _tier(key, provider, names, lower, endings=len(collection.bands) > 1)
+    endings = tuple(f"_{n}" for n in lower) if len(collection.bands) > 1 else ()
+    for c in usable:
+        position = next((i for i, said in enumerate(c.listed) if not said.isdisjoint(lower)), None)
+        tier = _tier(c.key, provider, names, lower, endings)
         if tier is None and position is None:
             continue
         if tier is None:
-            tier = _BY_STACK if len(listed) > 1 else _BY_LISTING
-        place = provider.index(key) if tier == _BY_PROVIDER else lower.get(key.lower(), len(names))
+            tier = _BY_STACK if len(c.listed) > 1 else _BY_LISTING
+        place = provider.index(c.key) if tier == _BY_PROVIDER else lower.get(c.key.lower(), len(names))
         index = (position or 0) + 1
-        yield tier, _is_jp2(asset), _gsd(key, asset, index) or band.gsd, place, key, index
+        yield tier, _is_jp2(c.asset), _gsd(c.key, c.asset, index) or band.gsd, place, c.key, index
 
 
 def _tier(
-    key: str, provider: Sequence[str], names: Sequence[str], lower: Mapping[str, int], *, endings: bool
+    key: str,
+    provider: Sequence[str],
+    names: Sequence[str],
+    lower: Mapping[str, int],
+    endings: tuple[str, ...],
 ) -> int | None:
     if key in provider:
         return _BY_PROVIDER
@@ -117,7 +129,7 @@ def _tier(
     if key.lower() in lower:
         return _BY_KEY_ANY_CASE
     # Files of a SAFE product as keys: T32TMT_20200305T103021_B04_10m
-    return _BY_ENDING if endings and any(key.lower().endswith(f"_{n}") for n in lower) else None
+    return _BY_ENDING if key.lower().endswith(endings) else None
 
 
 def _listed(item: Item, asset: Mapping[str, Any]) -> list[set[str]]:
@@ -161,18 +173,15 @@ def _gsd(key: str, asset: Mapping[str, Any], index: int) -> float | None:
     return found or (abs(affine[0]) if len(affine) >= 6 and affine[0] else None)
 
 
-def _only_data_asset(
-    item: Item, free: Mapping[str, Mapping[str, Any]], wanted: str, collection: Collection
-) -> str:
+def _only_data_asset(free: Sequence[_Candidate], wanted: str, collection: Collection) -> str:
     """Key of an item's one data asset; empty where there are more, or it is another band."""
-    data = [key for key, asset in free.items() if _is_data(asset)]
+    data = [c for c in free if _is_data(c.asset)]
     if len(data) != 1:
         return ""
-    key = data[0]
-    listed = _listed(item, free[key])
+    (only,) = data
     others = {n.lower() for b in collection.bands if b.name != wanted for n in (b.name, *b.keys)}
-    said = set.union({key.lower()}, *listed)
-    return "" if len(listed) > 1 or said & others else key
+    said = set.union({only.key.lower()}, *only.listed)
+    return "" if len(only.listed) > 1 or said & others else only.key
 
 
 def _is_data(asset: Mapping[str, Any]) -> bool:

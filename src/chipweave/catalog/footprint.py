@@ -101,7 +101,8 @@ def _to_lonlat(crs: str) -> pyproj.Transformer:
     return pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
 
 
-def projected(crs: str, corners: Sequence[tuple[float, float]]) -> BaseGeometry | None:
+@lru_cache(maxsize=4096)
+def projected(crs: str, corners: tuple[tuple[float, float], ...]) -> BaseGeometry | None:
     """Outline in lon/lat of a quadrilateral given in a CRS; split at ±180°. None where it has none.
 
     Parameters
@@ -159,7 +160,7 @@ def _shift(degrees: float) -> Any:
     return lambda points: points + np.array([degrees, 0.0])
 
 
-def quadrilateral(item: Item, asset: Mapping[str, Any]) -> list[tuple[float, float]]:
+def quadrilateral(item: Item, asset: Mapping[str, Any]) -> tuple[tuple[float, float], ...]:
     """Corners in the projection, from transform and shape or from `proj:bbox`; empty without either."""
     for where in (asset, properties(item)):
         affine, shape = numbers(where.get("proj:transform")), numbers(where.get("proj:shape"))
@@ -167,12 +168,12 @@ def quadrilateral(item: Item, asset: Mapping[str, Any]) -> list[tuple[float, flo
             a, b, c, d, e, f = affine[:6]
             rows, cols = shape
             ends = ((0.0, 0.0), (cols, 0.0), (cols, rows), (0.0, rows))
-            return [(a * u + b * v + c, d * u + e * v + f) for u, v in ends]
+            return tuple((a * u + b * v + c, d * u + e * v + f) for u, v in ends)
         box = numbers(where.get("proj:bbox"))
         if len(box) in {4, 6}:
             w, s, e, n = flat_bbox(box)
-            return [(w, n), (e, n), (e, s), (w, s)]
-    return []
+            return ((w, n), (e, n), (e, s), (w, s))
+    return ()
 
 
 def flat_bbox(box: Sequence[float]) -> tuple[float, float, float, float]:
@@ -227,7 +228,7 @@ def footprint(item: Item, asset: Mapping[str, Any], crs: str) -> BaseGeometry | 
     The projected outline where CRS and extent are stated. Where the item's own geometry is a real part of
     that (the edge of a swath), that part, a little widened. Else the item's geometry, else its bbox.
     """
-    corners = quadrilateral(item, asset) if crs else []
+    corners = quadrilateral(item, asset) if crs else ()
     frame = projected(crs, corners) if corners else None
     own = stated_geometry(item)
     if frame is not None:
@@ -253,7 +254,7 @@ def extents(item: Item) -> list[tuple[float, float, float, float]]:
     own = stated_geometry(item)
     asset: Mapping[str, Any] = next((a for a in mapping(item.get("assets")).values() if _has_extent(a)), {})
     crs = crs_of(item, asset)
-    corners = quadrilateral(item, asset) if crs else []
+    corners = quadrilateral(item, asset) if crs else ()
     frame = projected(crs, corners) if corners else None
     for outline in (own, frame):
         if outline is not None:

@@ -66,9 +66,10 @@ class Reader:
         """
         item = found.item
         hits = find_bands(item, self.request.bands, self.collection, self.offering.keys)
-        held = {band: self._asset(found, band, hit) for band, hit in hits.items()}
+        raw = assets(item)
+        held = {band: self._asset(found, raw[hit.key], band, hit) for band, hit in hits.items()}
         usable = {band: asset for band, asset in held.items() if asset is not None}
-        first = assets(item)[next(iter(hits.values())).key] if hits else _any_data(item)
+        first = raw[next(iter(hits.values())).key] if hits else _any_data(item)
         crs = crs_of(item, first, mgrs=self.collection.offset_rule == "sentinel-2")
         outline = footprint(item, first, crs)
         if outline is None:
@@ -101,9 +102,9 @@ class Reader:
             raise RefusedItemError("states no time")
         return at[0], ""
 
-    def _asset(self, found: Found, band: str, hit: Hit) -> Asset | None:
+    def _asset(self, found: Found, raw: Mapping[str, Any], band: str, hit: Hit) -> Asset | None:
         """The asset as it is read, None where its href is of a kind that is not."""
-        item, raw = found.item, assets(found.item)[hit.key]
+        item = found.item
         href = raw["href"]
         if len(href) > MAX_HREF or not is_clean(href):
             raise RefusedItemError(f"has an unusable href in asset {shown(hit.key)!r}")

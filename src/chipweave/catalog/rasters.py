@@ -54,7 +54,7 @@ def _scene(request: LayerRequest, path: Path, name: str) -> Scene:
                 affine, width, height = source.transform, source.width, source.height
     except rasterio.errors.RasterioError as error:
         raise RecipeError(f"{where}: cannot be read as a raster: {str(error).splitlines()[0]}") from None
-    corners = [affine * at for at in ((0, 0), (width, 0), (width, height), (0, height))]
+    corners = tuple(affine * at for at in ((0, 0), (width, 0), (width, height), (0, height)))
     outline = projected(crs, corners) if crs and not affine.is_identity else None
     if outline is None:
         raise RecipeError(f"{where}: has no CRS, or none that lies on Earth")

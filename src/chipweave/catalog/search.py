@@ -108,7 +108,8 @@ class _Layer:
             searches.append(self._record(cell, offering, len(hits)))
             for hit in hits:
                 known = found.get(item_id(hit.item))
-                if known is None or processed(hit.item) > processed(known.item):
+                # One item is met in several cells; another with its id only where a catalog is at odds with itself.
+                if known is None or (hit.item != known.item and processed(hit.item) > processed(known.item)):
                     found[item_id(hit.item)] = hit
         self._unnamed(found.values())
         rule = LocalRule.of(self.source.folder, self.request.local_roots)

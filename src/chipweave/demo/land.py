@@ -127,7 +127,8 @@ class Land:
         fond = np.where(use > 0, unit(ident, 8) - np.float32(0.45), np.float32(0.0))
         hedge = smoothstep(0.0, 0.35, np.float32(0.55) * fond + 0.3 * a + 0.12 * b)
         wood = np.maximum(wood, smoothstep(-8.0, 0.0, 1.0 - edge) * hedge)
-        bank = smoothstep(-26.0, -8.0, river) * smoothstep(-0.1, 0.3, a + 0.4 * b + 0.25)
+        bank = smoothstep(-26.0, -8.0, river)
+        bank *= smoothstep(-0.35, 0.05, a + np.float32(0.4) * b)
         trees: F32 = np.maximum(wood, bank)
         return trees
 
@@ -146,8 +147,9 @@ class Land:
             u * 1.7 + 25 * self._noise[3](x, y, 700.0), v * 1.7 + 25 * self._noise[4](x, y, 600.0), 91
         )
         d, kind = lots.edge / np.float32(1.7), unit(lots.ident, 4)
-        halls = smoothstep(0.25, 0.35, self._noise[5](x, y, 1900.0)) * smoothstep(-0.75, -0.6, inside)
-        halls *= 1 - smoothstep(0.2, 0.4, inside)
+        rim = inside + np.float32(0.3) * self._noise[4](x, y, 420.0)
+        halls = smoothstep(0.3, 0.4, self._noise[5](x, y, 1900.0)) * smoothstep(-0.5, -0.4, rim)
+        halls *= 1 - smoothstep(0.2, 0.4, rim)
         big = self.towns.size[town] > 800
         halls = np.where(big, halls, np.float32(0.0)) * (kind > 0.25)
         weight = smoothstep(-0.06, 0.10, inside + 0.16 * b + 0.3 * (kind - 0.5))

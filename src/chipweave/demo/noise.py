@@ -147,13 +147,13 @@ def fractal(rng: np.random.Generator, frame: Frame, longest: float, slope: float
     """
     # A margin, else opposite edges would match.
     ny, nx = (fft.next_fast_len(side * 9 // 8, real=True) for side in (frame.ny, frame.nx))
-    white = fft.rfft2(rng.standard_normal((ny, nx), dtype=np.float32))
+    white = fft.rfft2(rng.standard_normal((ny, nx), dtype=np.float32), workers=2)
     ky, kx = np.fft.fftfreq(ny, frame.step), np.fft.rfftfreq(nx, frame.step)
     k = np.hypot(ky[:, None], kx[None, :]).astype(np.float32)
     k[0, 0] = 1.0
     gain = k ** np.float32(-slope) * (1 - np.exp(-((k * np.float32(longest)) ** 4)))
     gain[0, 0] = 0.0
-    hills = fft.irfft2(white * gain, s=(ny, nx))[: frame.ny, : frame.nx]
+    hills = fft.irfft2(white * gain, s=(ny, nx), workers=2)[: frame.ny, : frame.nx]
     hills -= hills.mean()
     hills /= hills.std()
     out: F32 = hills.astype(np.float32)

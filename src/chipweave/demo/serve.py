@@ -1,45 +1,28 @@
 """The demo world on loopback: a STAC API (rustac) and a file server that answers Range requests.
 
-Both run in one helper process, ``python -m chipweave.demo.serve FOLDER``, which ends them when the process that
-asked for them is gone, however it went: their life hangs on a pipe, not on good manners.
+Both run in one helper process (`chipweave.demo.servers`), which ends them when the process that asked for them is
+gone, however it went: their life hangs on a pipe, not on good manners.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import shutil
-import signal
 import socket
 import subprocess
 import sys
-import sysconfig
 import tempfile
-import threading
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import uvicorn
-from starlette.applications import Starlette
-from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
-
-from chipweave.demo.catalogue import collections, with_base
 from chipweave.errors import ChipweaveError
 
 if TYPE_CHECKING:
     from chipweave.demo.world import World
 
-_HOST = "127.0.0.1"
-_PATIENCE = 60.0  # seconds to wait for a server's first answer, on a machine that is busy
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback never goes through a proxy
+HOST = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -64,9 +47,9 @@ def serve(world: World, *, near: tuple[str, str] | None = None) -> Iterator[Serv
     ChipweaveError
         A server did not start.
     """
-    command = [sys.executable, "-m", "chipweave.demo.serve", str(world.folder), "--until-stdin-closes"]
+    command = [sys.executable, "-m", "chipweave.demo.servers", str(world.folder), "--until-stdin-closes"]
     for option, url in zip(("--stac-port", "--port"), near or (), strict=False):
-        command += [option, str(_free_port(urlsplit(url).port or 0))]
+        command += [option, str(free_port(urlsplit(url).port or 0))]
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(  # noqa: S603 - our own module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
@@ -81,10 +64,10 @@ def serve(world: World, *, near: tuple[str, str] | None = None) -> Iterator[Serv
                     raise ChipweaveError(f"the demo's servers did not start: {said.splitlines()[-1]}")
                 yield Served(**json.loads(line))
             finally:
-                _stop(process)
+                stop(process)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes]) -> None:
     """End a process: politely, then not."""
     if process.stdin is not None:
         process.stdin.close()
@@ -97,140 +80,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Serve until interrupted: one line of JSON on stdout says where."""
-    parser = argparse.ArgumentParser(prog="python -m chipweave.demo.serve", description=__doc__)
-    parser.add_argument("folder", type=Path, help="a world that chipweave made")
-    parser.add_argument("--port", type=int, default=0, help="of the file server (default: a free one)")
-    parser.add_argument("--stac-port", type=int, default=0, help="of the STAC API (default: a free one)")
-    parser.add_argument(
-        "--until-stdin-closes", action="store_true", help="end with the process that started this"
-    )
-    options = parser.parse_args(arguments)
-    over = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: over.set())
-    if options.until_stdin_closes:
-        threading.Thread(target=_watch, args=(over,), daemon=True).start()
-    try:
-        with _files(options.folder, options.port) as files_url:
-            with _api(options.folder, files_url, options.stac_port) as (stac_url, api):
-                sys.stdout.write(json.dumps({"stac_url": stac_url, "files_url": files_url}) + "\n")
-                sys.stdout.flush()
-                while api.poll() is None and not over.wait(0.5):
-                    pass
-            if not over.is_set():
-                sys.stderr.write(f"rustac ended by itself (exit {api.returncode})\n")
-                return 1
-    except ChipweaveError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
-    return 0
-
-
-def _watch(over: threading.Event) -> None:
-    """Set `over` when whoever started this process is gone."""
-    os.read(sys.stdin.fileno(), 1)
-    over.set()
-
-
-@contextmanager
-def _files(folder: Path, port: int) -> Iterator[str]:
-    """Serve a folder's files from a thread."""
-    if not (folder / "items.json").is_file():
-        raise ChipweaveError(f"{folder} holds no demo world: items.json is missing")
-    app = Starlette(routes=[Mount("/", StaticFiles(directory=folder))])
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", access_log=False))
-    with socket.create_server((_HOST, port)) as listener:
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            url = f"http://{_HOST}:{listener.getsockname()[1]}"
-            _wait_for(f"{url}/items.json", thread.is_alive)
-            yield url
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
-@contextmanager
-def _api(folder: Path, files_url: str, port: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Serve a world's items with rustac, their assets below `files_url`."""
-    port = port or _free_port()
-    items = json.loads((folder / "items.json").read_text(encoding="utf-8"))["features"]
-    with tempfile.TemporaryDirectory(prefix="chipweave-demo-") as scratch, tempfile.TemporaryFile() as said:
-        papers = Path(scratch)
-        for collection in collections(items):
-            (papers / f"{collection['id']}.json").write_text(json.dumps(collection), encoding="utf-8")
-        served = {"type": "FeatureCollection", "features": [with_base(item, files_url) for item in items]}
-        (papers / "items.json").write_text(json.dumps(served), encoding="utf-8")
-        command = [_rustac(), "serve", "--addr", f"{_HOST}:{port}", *sorted(map(str, papers.glob("*.json")))]
-        try:
-            process = subprocess.Popen(  # noqa: S603 - the one from our own environment
-                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said
-            )
-        except OSError as error:
-            raise ChipweaveError(f"cannot start rustac ({command[0]}): {error}") from error
-        with process:
-            try:
-                url = f"http://{_HOST}:{port}"
-                try:
-                    _wait_for(url, lambda: process.poll() is None)
-                except ChipweaveError as error:
-                    said.seek(0)
-                    text = said.read().decode(errors="replace").strip()
-                    raise ChipweaveError(
-                        f"rustac does not serve the demo's items: {text or error}"
-                    ) from error
-                yield url, process
-            finally:
-                process.terminate()
-                _stop(process)
-
-
-def _rustac() -> str:
-    """The command line program of the rustac wheel: beside this interpreter, else in the path."""
-    for folder in (Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))):
-        found = shutil.which("rustac", path=str(folder))
-        if found:
-            return found
-    found = shutil.which("rustac")
-    if not found:
-        raise ChipweaveError(
-            "the program rustac is missing: the demo's STAC API cannot start", hint="pip install rustac"
-        )
-    return found
-
-
-def _free_port(wanted: int = 0) -> int:
+def free_port(wanted: int = 0) -> int:
     """`wanted` if it is free, else any port that is."""
     try:
-        with socket.create_server((_HOST, wanted)) as listener:
+        with socket.create_server((HOST, wanted)) as listener:
             port: int = listener.getsockname()[1]
             return port
     except OSError:
         if not wanted:
             raise
-        return _free_port()
-
-
-def _wait_for(url: str, alive: Callable[[], bool]) -> None:
-    """Return as soon as `url` answers.
-
-    Raises
-    ------
-    ChipweaveError
-        The server ended, or does not answer in time.
-    """
-    end = time.monotonic() + _PATIENCE
-    while time.monotonic() < end and alive():
-        try:
-            with _DIRECT.open(url, timeout=5):
-                return
-        except OSError:  # URLError is one
-            time.sleep(0.05)
-    raise ChipweaveError(f"no answer from {url}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        return free_port()

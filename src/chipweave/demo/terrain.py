@@ -50,9 +50,9 @@ class Lines:
         """From (line, half width) pairs."""
         points = np.concatenate([line for line, _ in lines])
         half = np.concatenate([np.full(len(line), w, np.float32) for line, w in lines])
-        hit = np.ones((FINE.ny, FINE.nx), np.float32)
-        hit.ravel()[FINE.nearest(*points.astype(np.float32).T)] = 0
-        near = ndimage.distance_transform_edt(hit) * FINE.step < reach + 1.5 * FINE.step
+        hit = np.zeros((FINE.ny, FINE.nx), np.float32)
+        hit.ravel()[FINE.nearest(*points.astype(np.float32).T)] = 1
+        near = ndimage.uniform_filter(hit, 2 * int(reach / FINE.step + 1.5) + 1) > 1e-6
         return cls(points, half, cKDTree(points), near, reach)
 
     def margin(self, x: F32, y: F32) -> F32:
@@ -104,7 +104,7 @@ def make_terrain(seed: int) -> Terrain:
     xx, yy = np.meshgrid(COARSE.x, COARSE.y)
     nodes = np.column_stack([xx.ravel(), yy.ravel()])
     to_river, to_brook = (
-        cKDTree(lines.points[::8]).query(nodes)[0].reshape(xx.shape).astype(np.float32)
+        cKDTree(lines.points[::8]).query(nodes, workers=2)[0].reshape(xx.shape).astype(np.float32)
         for lines in (rivers, brooks)
     )
     carved = filled - 45.0 * np.exp(-((to_river / 1100) ** 2)) - 16.0 * np.exp(-((to_brook / 320) ** 2))
@@ -131,32 +131,37 @@ def _flood(height: F32, rng: np.random.Generator) -> tuple[F32, npt.NDArray[np.i
     The filled heights, the cell each cell drains to (-1 at an outlet), and the cells in the order of filling.
     """
     ny, nx = height.shape
-    level: list[float] = height.ravel().tolist()
-    rise: list[float] = rng.uniform(
-        0.005, 0.3, ny * nx
-    ).tolist()  # uneven, so that water winds where it is flat
-    down = [-2] * (ny * nx)
-    heap: list[tuple[float, int]] = []
-    for row in range(ny):
-        for col in range(nx) if row in {0, ny - 1} else (0,):
-            at = row * nx + col
-            down[at] = -1
-            heap.append((level[at], at))
+    wide = nx + 2  # one cell of rim all around, which counts as done: no neighbour needs a test
+    level: list[float] = np.pad(height, 1).ravel().tolist()
+    # Uneven rises, so that water winds where it is flat.
+    rise: list[float] = rng.uniform(0.005, 0.3, len(level)).tolist()
+    done = np.pad(np.zeros((ny, nx), np.uint8), 1, constant_values=1).ravel().tolist()
+    down = [-1] * len(level)
+    cells = np.arange(len(level)).reshape(ny + 2, wide)[1:-1, 1:-1]
+    outlets = np.concatenate([cells[0], cells[-1], cells[1:-1, 0]]).tolist()
+    heap = [(level[at], at) for at in outlets]
+    for at in outlets:
+        done[at] = 1
     heapq.heapify(heap)
+    push, pop = heapq.heappush, heapq.heappop
+    steps = (-wide, wide, -1, 1, -wide - 1, -wide + 1, wide - 1, wide + 1)
     order: list[int] = []
     while heap:
-        here, at = heapq.heappop(heap)
+        here, at = pop(heap)
         order.append(at)
-        row, col = divmod(at, nx)
-        for dr, dc in ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1)):
-            r, c = row + dr, col + dc
-            to = r * nx + c
-            if 0 <= r < ny and 0 <= c < nx and down[to] == -2:
+        for step in steps:
+            to = at + step
+            if not done[to]:
+                done[to] = 1
                 down[to] = at
                 level[to] = max(level[to], here + rise[to])
-                heapq.heappush(heap, (level[to], to))
-    filled = np.asarray(level, dtype=np.float32).reshape(ny, nx)
-    return filled, np.asarray(down, dtype=np.int32), order
+                push(heap, (level[to], to))
+    filled = np.asarray(level, dtype=np.float32).reshape(ny + 2, wide)[1:-1, 1:-1]
+    slim = np.full(
+        len(level) + 1, -1, dtype=np.int32
+    )  # from cells with a rim to cells without; [-1] stays -1
+    slim[cells.ravel()] = np.arange(ny * nx)
+    return np.ascontiguousarray(filled), slim[np.asarray(down)[cells.ravel()]], slim[order].tolist()
 
 
 def _accumulate(down: npt.NDArray[np.int32], order: list[int], source: int) -> npt.NDArray[np.int64]:
@@ -234,7 +239,7 @@ def _smooth(cells: npt.NDArray[np.int64], main: bool, rng: np.random.Generator) 
 
 def _join(line: F64, joined: list[F64]) -> F64:
     """Lead a line's end to the nearest water that is there already, if it is near."""
-    water = np.concatenate(joined)
+    water = np.concatenate([other[::3] for other in joined])
     away = np.hypot(*(water - line[-1]).T)
     goal, d = water[np.argmin(away)], float(away.min())
     if d > 900 or d < 5:

@@ -110,9 +110,8 @@ def draw_shares(
         figure.text(left / page[0], y / page[1], title, size=8, weight="bold", color=_SOFT, **style)
         y -= 0.2
         for split, parts in bars:
-            figure.text(
-                left / page[0], y / page[1], plain(split), size=7.5, color=split_colour(split), **style
-            )
+            said = shortened(split, 8)
+            figure.text(left / page[0], y / page[1], said, size=7.5, color=split_colour(split), **style)
             x, room = left + 0.5, width - 0.5
             for colour, share in parts:
                 corner = (x / page[0], (y - 0.065) / page[1])

@@ -14,19 +14,23 @@ import numpy as np
 import numpy.typing as npt
 
 from chipweave.pixels.jit import kernel
-from chipweave.pixels.lattice import SNAP, STEP
+
+SNAP = 1 << 16
+"""Coordinates are rounded to 1/65536 px, so that exact quarters and halves stay exact."""
+
+FAR = -(1 << 62)
+"""The coordinate of a pixel that maps nowhere."""
 
 FloatArray = npt.NDArray[np.float64]
 AnyArray = npt.NDArray[np.generic]
 BoolArray = npt.NDArray[np.bool_]
 
-_STEP = np.int64(STEP)
 _SNAP = np.float64(SNAP)
 _HALF = np.int64(SNAP // 2)
 _ONE = np.int64(SNAP)
 _LOW = np.int64(SNAP - 1)
 _BITS = np.int64(16)
-_FAR = np.int64(-(1 << 62))
+_FAR = np.int64(FAR)
 
 
 @kernel
@@ -39,28 +43,43 @@ def fixed_coordinates(
     col: int,
     height: int,
     width: int,
+    step: int,
+    turn: int,
+    low: int,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:  # pragma: no cover - compiled
-    """Fixed-point (u, v) of every pixel centre of a window; a huge negative number where nothing maps."""
+    """Fixed-point (u, v) of every pixel centre of a window; `FAR` where nothing maps.
+
+    Where `turn` is not 0, u goes round after so many fixed-point units, and is counted from `low` on.
+    """
+    around = turn / _SNAP
     qu = np.empty((height, width), np.int64)
     qv = np.empty((height, width), np.int64)
     for r in range(height):
         big_r = row + r
-        i = big_r // _STEP
-        fr = (big_r - i * _STEP + 0.5) / _STEP
+        i = big_r // step
+        fr = (big_r - i * step + 0.5) / step
         i -= first_row
         for c in range(width):
             big_c = col + c
-            j = big_c // _STEP
-            fc = (big_c - j * _STEP + 0.5) / _STEP
+            j = big_c // step
+            fc = (big_c - j * step + 0.5) / step
             j -= first_col
-            ul = nodes_u[i, j] + (nodes_u[i + 1, j] - nodes_u[i, j]) * fr
-            ur = nodes_u[i, j + 1] + (nodes_u[i + 1, j + 1] - nodes_u[i, j + 1]) * fr
+            u00, u10, u01, u11 = nodes_u[i, j], nodes_u[i + 1, j], nodes_u[i, j + 1], nodes_u[i + 1, j + 1]
+            if turn != 0:
+                u10 -= around * np.floor((u10 - u00) / around + 0.5)
+                u01 -= around * np.floor((u01 - u00) / around + 0.5)
+                u11 -= around * np.floor((u11 - u00) / around + 0.5)
+            ul = u00 + (u10 - u00) * fr
+            ur = u01 + (u11 - u01) * fr
             vl = nodes_v[i, j] + (nodes_v[i + 1, j] - nodes_v[i, j]) * fr
             vr = nodes_v[i, j + 1] + (nodes_v[i + 1, j + 1] - nodes_v[i, j + 1]) * fr
             u = ul + (ur - ul) * fc
             v = vl + (vr - vl) * fc
             if np.isfinite(u) and np.isfinite(v) and abs(u) < 1e12 and abs(v) < 1e12:
-                qu[r, c] = np.int64(np.floor(u * _SNAP + 0.5))
+                q = np.int64(np.floor(u * _SNAP + 0.5))
+                if turn != 0 and (q < low or q >= low + turn):
+                    q = (q - low) % turn + low
+                qu[r, c] = q
                 qv[r, c] = np.int64(np.floor(v * _SNAP + 0.5))
             else:
                 qu[r, c] = _FAR

@@ -1,9 +1,9 @@
 """Exact coordinates on a coarse lattice that is anchored to a grid, not to a window.
 
-Coordinates of a grid A in the pixels of a grid B are computed with PROJ at every `STEP`-th pixel of A, counted
-from A's own origin, and interpolated linearly between. Two windows of A that share a pixel share its lattice
-cell, so they see the same coordinate to the last bit: pixels do not depend on the size of a tile. At 10 m the
-interpolation is wrong by (320 m)² / 8 / 6400 km, about 2 mm.
+Coordinates of a grid A in the pixels of a grid B are computed with PROJ at every 32nd pixel of A (more often where
+its pixels are large), counted from A's own origin, and interpolated linearly between. Two windows of A that share a
+pixel share its lattice cell, so they see the same coordinate to the last bit: pixels do not depend on the size of a
+tile. The interpolation is wrong by (320 m)² / 8 / 6400 km, about 2 mm. Longitudes go on across ±180°.
 """
 
 from __future__ import annotations
@@ -18,15 +18,22 @@ import pyproj
 import pyproj.network
 from affine import Affine
 
+from chipweave.pixels import kernels
+from chipweave.pixels.kernels import SNAP
+
 pyproj.network.set_network_enabled(active=False)  # type: ignore[attr-defined]
 
 STEP = 32
-"""Pixels between two nodes of the lattice."""
+"""Most pixels between two nodes of the lattice."""
 
-SNAP = 1 << 16
-"""Coordinates are rounded to 1/65536 px, so that exact quarters and halves stay exact."""
+NODE_M = 400.0
+"""Most metres between two nodes: a straight line over them misses the curve by 3 mm."""
+
+DEGREE_M = 111_320.0
+"""A degree of longitude at the equator."""
 
 FloatArray = npt.NDArray[np.float64]
+FixedArray = npt.NDArray[np.int64]
 
 
 @lru_cache(maxsize=256)
@@ -83,7 +90,9 @@ class Grid:
 class Lattice:
     """Nodes over rows ``[row, row + height)`` and columns ``[col, col + width)`` of a grid.
 
-    `u` and `v` are columns and rows in the other grid's pixels, at node (i, j): row ``(first_row + i) * STEP``.
+    `u` and `v` are columns and rows in the other grid's pixels, at node (i, j): row ``(first_row + i) * step``.
+    Where the other grid is in degrees, `turn` is a whole turn in 1/65536 px and `low` where its columns begin;
+    else both are 0.
     """
 
     row: int
@@ -92,42 +101,73 @@ class Lattice:
     width: int
     first_row: int
     first_col: int
+    step: int
+    turn: int
+    low: int
     u: FloatArray
     v: FloatArray
 
+    def fixed(self) -> tuple[FixedArray, FixedArray]:
+        """Columns and rows of every pixel centre in 1/65536 px; hugely negative where nothing maps."""
+        return self._fixed(self.row, self.col, self.height, self.width)
+
+    def _fixed(self, row: int, col: int, height: int, width: int) -> tuple[FixedArray, FixedArray]:
+        qu, qv = kernels.fixed_coordinates(
+            self.u, self.v, self.first_row, self.first_col, row, col, height, width, self.step, self.turn, self.low
+        )  # fmt: skip
+        return qu, qv
+
     def bounds(self) -> tuple[float, float, float, float] | None:
         """(u_min, v_min, u_max, v_max) over the window's pixel centres; None where nothing maps."""
-        rows = np.unique(np.r_[self.row, self.row + self.height - 1])
-        cols = np.unique(np.r_[self.col, self.col + self.width - 1])
         # A smooth map of a window takes its extremes on the outline.
-        inner_r = np.arange(self.row, self.row + self.height)
-        inner_c = np.arange(self.col, self.col + self.width)
-        us, vs = [], []
-        for rr, cc in ((rows, inner_c), (inner_r, cols)):
-            us.append(self._at(self.u, rr, cc).ravel())
-            vs.append(self._at(self.v, rr, cc).ravel())
-        u, v = np.concatenate(us), np.concatenate(vs)
-        good = np.isfinite(u) & np.isfinite(v)
+        rows = {(r, self.col, 1, self.width) for r in (self.row, self.row + self.height - 1)}
+        cols = {(self.row, c, self.height, 1) for c in (self.col, self.col + self.width - 1)}
+        sides = [self._fixed(*side) for side in sorted(rows | cols)]
+        u, v = (np.concatenate([side[k].ravel() for side in sides]) for k in (0, 1))
+        good = u > kernels.FAR
         if not good.any():
             return None
-        return float(u[good].min()), float(v[good].min()), float(u[good].max()), float(v[good].max())
-
-    def _at(self, nodes: FloatArray, rows: npt.NDArray[np.int64], cols: npt.NDArray[np.int64]) -> FloatArray:
-        pr, pc = (rows + 0.5) / STEP - self.first_row, (cols + 0.5) / STEP - self.first_col
-        i, j = pr.astype(np.int64), pc.astype(np.int64)
-        fr, fc = (pr - i)[:, None], (pc - j)[None, :]
-        with np.errstate(invalid="ignore"):
-            top = nodes[np.ix_(i, j)] * (1 - fc) + nodes[np.ix_(i, j + 1)] * fc
-            low = nodes[np.ix_(i + 1, j)] * (1 - fc) + nodes[np.ix_(i + 1, j + 1)] * fc
-            return np.asarray(top * (1 - fr) + low * fr)
+        u, v = u[good] / SNAP, v[good] / SNAP
+        return float(u.min()), float(v.min()), float(u.max()), float(v.max())
 
 
-def make_lattice(of: Grid, onto: Grid, row: int, col: int, height: int, width: int) -> Lattice:
-    """Where the pixels of a window of grid `of` lie in the pixels of grid `onto`."""
-    r0, r1 = row // STEP, -(-(row + height) // STEP)
-    c0, c1 = col // STEP, -(-(col + width) // STEP)
+@lru_cache(maxsize=256)
+def _units(crs: str) -> tuple[float, float]:
+    """Metres in a unit of a CRS, and a whole turn of longitude in its units; 0 where it is not in degrees."""
+    parsed = parse_crs(crs)
+    factor = float(parsed.axis_info[0].unit_conversion_factor) if parsed.axis_info else 1.0
+    if not parsed.is_geographic:
+        return factor, 0.0
+    turn = round(2 * math.pi / factor, 9)
+    return DEGREE_M * 360 / turn, turn
+
+
+def _step(grid: Grid) -> int:
+    a = grid.affine
+    metres = max(math.hypot(a.a, a.d), math.hypot(a.b, a.e)) * _units(grid.crs)[0]
+    return max(1, min(STEP, int(NODE_M / metres)))
+
+
+def make_lattice(
+    of: Grid, onto: Grid, row: int, col: int, height: int, width: int, centre: float | None = None
+) -> Lattice:
+    """Where the pixels of a window of grid `of` lie in the pixels of grid `onto`.
+
+    Parameters
+    ----------
+    of, onto
+        The two grids.
+    row, col, height, width
+        The window, in pixels of `of`.
+    centre
+        Where `onto` is in degrees: the column about which its longitudes are counted, half a turn on either
+        side; by default the one of longitude 0.
+    """
+    step = _step(of)
+    r0, r1 = row // step, -(-(row + height) // step)
+    c0, c1 = col // step, -(-(col + width) // step)
     cols, rows = np.meshgrid(
-        np.arange(c0, c1 + 1, dtype=np.float64) * STEP, np.arange(r0, r1 + 1, dtype=np.float64) * STEP
+        np.arange(c0, c1 + 1, dtype=np.float64) * step, np.arange(r0, r1 + 1, dtype=np.float64) * step
     )
     a = of.affine
     x, y = a.a * cols + a.b * rows + a.c, a.d * cols + a.e * rows + a.f
@@ -136,4 +176,11 @@ def make_lattice(of: Grid, onto: Grid, row: int, col: int, height: int, width: i
     with np.errstate(invalid="ignore"):
         u = inverse.a * x + inverse.b * y + inverse.c
         v = inverse.d * x + inverse.e * y + inverse.f
-    return Lattice(row, col, height, width, r0, c0, np.ascontiguousarray(u), np.ascontiguousarray(v))
+    turn, low = 0, 0
+    if (whole := _units(onto.crs)[1]) and not (onto.affine.b or onto.affine.d):
+        pixels = whole * abs(inverse.a)
+        turn = round(pixels * SNAP)
+        low = math.floor(((inverse.c if centre is None else centre) - pixels / 2) * SNAP)
+    return Lattice(
+        row, col, height, width, r0, c0, step, turn, low, np.ascontiguousarray(u), np.ascontiguousarray(v)
+    )

@@ -149,8 +149,10 @@ def read_mask(scene: Scene, read: LayerRead, crs: str, affine: Affine, shape: tu
     """Mask of one scene on a window; all 255 beyond its edge. `read.mask` must be set."""
     if read.mask is None:
         raise ValueError("the layer has no mask rule")
+    # A file that states no nodata has the rule's: a mode over its codes must not count it as a class.
+    nodata = float(read.mask.nodata[0]) if read.mask.nodata else None
     codes, ok = read_band(
-        _asset(scene, read.mask.band), None, crs, affine, shape, read.methods[read.mask.band]
+        _asset(scene, read.mask.band), nodata, crs, affine, shape, read.methods[read.mask.band]
     )
     return mask_codes(codes, ok, read.mask)
 
@@ -200,7 +202,7 @@ def compose(scenes: Sequence[SceneArrays]) -> tuple[Values, Mask | None, list[bo
     values = first.values if len(scenes) == 1 else first.values.copy()
     mask = first.mask if len(scenes) == 1 or first.mask is None else first.mask.copy()
     done = (values != INT16_NODATA).all(axis=0)
-    used = [bool((values != INT16_NODATA).any())] + [False] * (len(scenes) - 1)
+    used = [bool(done.any())] + [False] * (len(scenes) - 1)
     for i, scene in enumerate(scenes[1:], 1):
         take = ~done & (scene.values != INT16_NODATA).all(axis=0)
         used[i] = bool(take.any())
@@ -208,6 +210,7 @@ def compose(scenes: Sequence[SceneArrays]) -> tuple[Values, Mask | None, list[bo
         if mask is not None and scene.mask is not None:
             mask[take] = scene.mask[take]
         done |= take
+    used[0] |= bool((values[:, ~done] != INT16_NODATA).any())
     for i, scene in enumerate(scenes[1:], 1):
         holes = ~done & (values == INT16_NODATA) & (scene.values != INT16_NODATA)
         used[i] |= bool(holes.any())

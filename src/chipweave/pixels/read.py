@@ -45,10 +45,12 @@ _SESSION = {
 
 _PASSING = re.compile(
     r"HTTP response code:? ?(408|429|5\d\d)|timed? ?out|timeout|Could not resolve"
-    r"|Couldn't connect|Could not connect|Connection (refused|reset)|CURL error|Failed to connect|Recv failure"
-    r"|Too many open files",
+    r"|Couldn't connect|Could not connect|Connection (refused|reset)|CURL error|Failed to connect|Recv failure",
     re.IGNORECASE,
 )
+_BUSY = re.compile(r"Too many open files|Cannot allocate memory", re.IGNORECASE)
+"""Of this machine, not of the file: no reason to take another scene."""
+
 _REFUSED = re.compile(r"HTTP response code:? ?(401|403)", re.IGNORECASE)
 
 
@@ -79,7 +81,7 @@ def classify(error: Exception, href: str) -> SourceError:
     said = f"{shown}: {chain[-1][:300]}".replace(href, shown)
     if is_remote(href) and (_PASSING.search(text) or _REFUSED.search(text)):
         return TransientSourceError(said, hint="run the same command again to resume", href=shown)
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _BUSY.search(text):
         return TransientSourceError(said, href=shown)
     return PermanentSourceError(said, href=shown)
 
@@ -209,7 +211,9 @@ def data_mask(values: npt.NDArray[np.generic], nodata: float | None) -> npt.NDAr
     """Where stored values are data: not `nodata`, and finite."""
     if np.issubdtype(values.dtype, np.floating):
         good: npt.NDArray[np.bool_] = np.isfinite(values)
-        return good if nodata is None or np.isnan(nodata) else good & np.not_equal(values, values.dtype.type(nodata))
-    if nodata is None or np.isnan(nodata):
+        if nodata is None or np.isnan(nodata):
+            return good
+        return good & np.not_equal(values, values.dtype.type(nodata))
+    if nodata is None or not float(nodata).is_integer():
         return np.ones(values.shape, np.bool_)
-    return np.asarray(np.not_equal(values, nodata), np.bool_)
+    return np.asarray(np.not_equal(values, int(nodata)), np.bool_)  # an int: no copy as float64

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipweave.pixels import kernels
+from chipweave.pixels.kernels import SNAP
 from chipweave.pixels.lattice import Grid, Lattice, make_lattice
 
 Method = Literal["nearest", "bilinear", "mean", "mode"]
@@ -23,6 +24,9 @@ ReadBlock = Callable[[int, int, int, int], tuple[AnyArray, BoolArray]]
 
 COARSER = 2.0
 """Target area over source area from which a target pixel averages (contract, section 3)."""
+
+LARGE = 20_000_000
+"""Source pixels above which a window is done in halves: memory stays bounded where the source is much finer."""
 
 
 def choose_method(
@@ -67,7 +71,7 @@ def resample(
     method
         The rule.
     read
-        Gives blocks of the file; called at most once, with a block inside the file.
+        Gives blocks of the file, all inside it.
     dtype
         Of the file; the result has it too.
 
@@ -76,25 +80,62 @@ def resample(
     values, ok
         Both (height, width); `values` is zero where not `ok`.
     """
-    lattice = make_lattice(target, source, *window)
-    box = _block(lattice, source_shape, margin=1 if method in {"nearest", "bilinear"} else _reach(lattice))
-    out = np.zeros(window[2:], dtype)
-    ok = np.zeros(window[2:], np.bool_)
-    if box is None:
-        return out, ok
-    if method in {"mean", "mode"}:
-        return _coarsen(source, source_shape, target, window, box, method, read, dtype)
-    clipped = _clip(box, source_shape)
-    if clipped is None:
-        return out, ok
-    values, valid = read(*clipped)
-    qu, qv = kernels.fixed_coordinates(lattice.u, lattice.v, lattice.first_row, lattice.first_col, *window)
-    if method == "nearest":
-        kernels.nearest(values, valid, clipped[0], clipped[1], qu, qv, out, ok)
-    elif np.issubdtype(dtype, np.integer):
-        kernels.bilinear_int(values, valid, clipped[0], clipped[1], qu, qv, out, ok)
+    lattice = make_lattice(target, source, *window, centre=source_shape[1] / 2)
+    gathers = method in {"nearest", "bilinear"}
+    box = _block(lattice, source_shape, margin=1 if gathers else _reach(lattice))
+    clipped = None if box is None else _clip(box, source_shape)
+    if box is None or clipped is None:
+        return np.zeros(window[2:], dtype), np.zeros(window[2:], np.bool_)
+    if np.prod((clipped if gathers else box)[2:], dtype=np.float64) > LARGE and max(window[2:]) > 64:
+        return _halves(source, source_shape, target, window, method, read, dtype)
+    if gathers:
+        return _gather(lattice, clipped, method, read, dtype)
+    return _coarsen(source, source_shape, target, window, box, method, read, dtype)
+
+
+def _halves(
+    source: Grid,
+    shape: tuple[int, int],
+    target: Grid,
+    window: tuple[int, int, int, int],
+    method: Method,
+    read: ReadBlock,
+    dtype: np.dtype[np.generic],
+) -> tuple[AnyArray, BoolArray]:
+    """Both halves of a window, one after the other: pixels do not depend on the window."""
+    row, col, height, width = window
+    if height >= width:
+        parts = [(row, col, height // 2, width), (row + height // 2, col, height - height // 2, width)]
     else:
-        kernels.bilinear_float(values, valid, clipped[0], clipped[1], qu, qv, out, ok)
+        parts = [(row, col, height, width // 2), (row, col + width // 2, height, width - width // 2)]
+    done = [resample(source, shape, target, part, method, read, dtype) for part in parts]
+    axis = 0 if height >= width else 1
+    return np.concatenate([d[0] for d in done], axis), np.concatenate([d[1] for d in done], axis)
+
+
+def _gather(
+    lattice: Lattice,
+    block: tuple[int, int, int, int],
+    method: Method,
+    read: ReadBlock,
+    dtype: np.dtype[np.generic],
+) -> tuple[AnyArray, BoolArray]:
+    """Nearest or bilinear from a block of the file."""
+    out = np.zeros((lattice.height, lattice.width), dtype)
+    ok = np.zeros(out.shape, np.bool_)
+    values, valid = read(*block)
+    qu, qv = lattice.fixed()
+    if method == "nearest":
+        kernels.nearest(values, valid, block[0], block[1], qu, qv, out, ok)
+    elif not np.issubdtype(dtype, np.integer):
+        kernels.bilinear_float(values, valid, block[0], block[1], qu, qv, out, ok)
+    elif dtype.itemsize <= 2:
+        kernels.bilinear_int(values, valid, block[0], block[1], qu, qv, out, ok)
+    else:
+        # 32-bit values times 32-bit weights do not fit into 64-bit sums.
+        wide = np.zeros(out.shape, np.float64)
+        kernels.bilinear_float(values, valid, block[0], block[1], qu, qv, wide, ok)
+        out = np.floor(wide + 0.5).astype(dtype)
     return out, ok
 
 
@@ -102,8 +143,11 @@ def _reach(lattice: Lattice) -> int:
     """Source pixels that half a target pixel can reach, plus one."""
     with np.errstate(invalid="ignore"):
         steps = [np.abs(np.diff(n, axis=k)) for n in (lattice.u, lattice.v) for k in (0, 1)]
+        if lattice.turn:  # a step across ±180° is as small as any
+            around = lattice.turn / SNAP
+            steps = [np.abs(s - around * np.round(s / around)) for s in steps[:2]] + steps[2:]
     widest = max((float(s[np.isfinite(s)].max(initial=0.0)) for s in steps), default=0.0)
-    return int(widest / 32) + 2
+    return int(widest / lattice.step) + 2
 
 
 def _block(lattice: Lattice, shape: tuple[int, int], margin: int) -> tuple[int, int, int, int] | None:
@@ -138,7 +182,7 @@ def _coarsen(
     row, col, height, width = window
     clipped = _clip(box, shape)
     if clipped is None:
-        return np.zeros((height, width), dtype), np.zeros((height, width), np.bool_)
+        raise ValueError("the block lies outside the file")
     # Centres beyond the file's edge count as missing, so the block keeps its full, unclipped size.
     values = np.zeros(box[2:], dtype)
     valid = np.zeros(box[2:], np.bool_)
@@ -147,8 +191,7 @@ def _coarsen(
         clipped[1] - box[1] : clipped[1] - box[1] + clipped[3],
     ]
     values[inner], valid[inner] = read(*clipped)
-    lattice = make_lattice(source, target, *box)
-    qu, qv = kernels.fixed_coordinates(lattice.u, lattice.v, lattice.first_row, lattice.first_col, *box)
+    qu, qv = make_lattice(source, target, *box).fixed()
     count = np.zeros((height, width), np.int32)
     inside = np.zeros((height, width), np.int32)
     if np.issubdtype(dtype, np.integer):
@@ -159,10 +202,17 @@ def _coarsen(
         kernels.mean_float(values, valid, qu, qv, row, col, total, count, inside)
     ok = (count > 0) & (2 * count >= inside)
     if method == "mode":
-        return _mode(values, valid, qu, qv, window, ok), ok
-    n = np.maximum(count, 1)
-    mean = (2 * total + n) // (2 * n) if np.issubdtype(dtype, np.integer) else total / n
-    return np.where(ok, mean, 0).astype(dtype), ok
+        out = _mode(values, valid, qu, qv, window, ok)
+    else:
+        n = np.maximum(count, 1)
+        mean = (2 * total + n) // (2 * n) if np.issubdtype(dtype, np.integer) else total / n
+        out = np.where(ok, mean, 0).astype(dtype)
+    if (inside == 0).any():
+        # Where the target is the finer grid no centre lies inside: the value at its own centre.
+        own: Method = "nearest" if method == "mode" else "bilinear"
+        at_centre, there = resample(source, shape, target, window, own, read, dtype)
+        out, ok = np.where(inside == 0, at_centre, out), np.where(inside == 0, there, ok)
+    return out, ok
 
 
 def _mode(

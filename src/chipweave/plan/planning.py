@@ -45,6 +45,9 @@ R = TypeVar("R")
 WORK = ".work"
 """Scratch folder of a build, below the dataset."""
 
+SNAPSHOT = "plan/scenes.parquet"
+"""The frozen scenes, below the dataset."""
+
 PLAN_FILES = ("places.parquet", "scenes.parquet", "chips.parquet", "matches.parquet")
 
 
@@ -100,14 +103,14 @@ def make_plan(
     requests = catalog.requests(loaded)
     area = read_area(loaded)
     if (folder / "chips.parquet").exists():
-        scenes = catalog.read_snapshot(folder / "scenes.parquet")
+        scenes = catalog.read_snapshot(out / SNAPSHOT)
         layers = build_layers(loaded, requests, scenes, area.centre)
         return Planned(out, pq.read_table(folder / "chips.parquet").to_pandas(), layers, _digest(out, own))
     places = place_chips(loaded, area)
     tables.write_places(folder / "places.parquet", places)
     log.info("place: %d chips", int((places["reason"] == "").sum()))
     _freeze(out, own, requests, search_cells(places), area.centre, lock)
-    scenes = catalog.read_snapshot(folder / "scenes.parquet")
+    scenes = catalog.read_snapshot(out / SNAPSHOT)
     layers = build_layers(loaded, requests, scenes, area.centre)
     own.methods = {layer: dict(m) for layer, m in layers.methods.items()}
     warn(own, layers.warnings)
@@ -149,7 +152,7 @@ def _freeze(
     other: Path | None,
 ) -> None:
     """Freeze the scenes, once: from a search, or from another dataset's snapshot."""
-    path = out / "plan" / "scenes.parquet"
+    path = out / SNAPSHOT
     if path.exists() and own.searches:
         return
     if other is not None:
@@ -185,7 +188,7 @@ def _survey(
     if not whole:
         return found, []
     facts = tuple(label_layers_of(loaded, list(layers.reads.labels)))
-    digest = hashlib.sha256((own.sha256 + _sha(out / "plan" / "scenes.parquet")).encode()).hexdigest()
+    digest = hashlib.sha256((own.sha256 + _sha(out / SNAPSHOT)).encode()).hexdigest()
     grid = pd.DataFrame(
         [
             {k: getattr(c.place, k) for k in ("key", "crs", "x", "y", "size", "resolution")}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ Box = tuple[float, float, float, float]
 
 Interval = tuple[datetime, datetime]
 """First and last moment, UTC, both inclusive."""
+
+NO_PLACE: Final = "no place on Earth stated"
+"""Why an item is left out that tells nothing of where it lies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class Shelf:
                 continue
             places = extents(one.item)
             if not places:
-                notes.of(f"{shown(one.origin, 200)}: no place on Earth stated, left out", item_id(one.item))
+                notes.of(f"{shown(one.origin, 200)}: {NO_PLACE}, left out", item_id(one.item))
                 continue
             rows += [len(kept)] * len(places)
             areas += places
@@ -107,6 +110,13 @@ class Shelf:
     def collections(self) -> list[str]:
         """Names of all collections on the shelf."""
         return sorted({collection_of(one.item) for one in self.found} - {""})
+
+
+def meets(places: Iterable[Box], bbox: Box) -> bool:
+    """Whether any of some boxes meets a box that may cross ±180°."""
+    return any(
+        pw <= e and pe >= w and ps <= n and pn >= s for w, s, e, n in boxes(bbox) for pw, ps, pe, pn in places
+    )
 
 
 def named(item: object, entry: int) -> str:

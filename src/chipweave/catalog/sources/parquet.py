@@ -7,6 +7,8 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -14,9 +16,11 @@ import shapely
 import shapely.geometry
 from shapely.errors import ShapelyError
 
-from chipweave.catalog.footprint import boxes
+from chipweave.catalog.footprint import boxes, extents
+from chipweave.catalog.hrefs import shown
 from chipweave.catalog.notes import Notes
-from chipweave.catalog.sources.base import Box, Found, Interval, Shelf
+from chipweave.catalog.sources.base import NO_PLACE, Box, Found, Interval, meets, named, overlaps
+from chipweave.catalog.stac import collection_of, defect
 from chipweave.errors import RecipeError
 
 _TOP: Final = frozenset(
@@ -40,6 +44,7 @@ class ParquetSource:
         self.folder: Path | None = folder
         self._notes = notes
         self._tables = [(str(path), _read(path)) for path in files]
+        self._read: dict[tuple[str, int], tuple[Found, list[Box]] | None] = {}
 
     def search(
         self,
@@ -50,9 +55,23 @@ class ParquetSource:
     ) -> Iterator[Found]:
         """Sieve; see `Source`."""
         for origin, table in self._tables:
-            rows = table.filter(_sieve(table, collections, bbox))
-            shelf = Shelf.of((Found(item, origin) for item in to_items(rows)), self._notes)
-            yield from shelf.search(collections, bbox, interval)
+            rows: list[int] = np.flatnonzero(_sieve(table, collections, bbox)).tolist()
+            self._load(origin, table, [row for row in rows if (origin, row) not in self._read])
+            for row in rows:
+                held = self._read[origin, row]
+                if held is None or not meets(held[1], bbox) or not overlaps(held[0].item, interval):
+                    continue
+                if collection_of(held[0].item) in {*collections, ""}:
+                    yield held[0]
+
+    def _load(self, origin: str, table: pa.Table, rows: list[int]) -> None:
+        """Make items of rows that no search has met before; broken ones are noted and stand as None."""
+        for row, item in zip(rows, to_items(table.take(pa.array(rows, pa.int64()))), strict=True):
+            why = defect(item)
+            places = [] if why else extents(item)
+            if why or not places:
+                self._notes.of(f"{shown(origin, 200)}: {why or NO_PLACE}, left out", named(item, row + 1))
+            self._read[origin, row] = (Found(item, origin), places) if places else None
 
     def collections(self) -> list[str]:
         """Names of the collections that it holds."""
@@ -72,7 +91,7 @@ def _read(path: Path) -> pa.Table:
     return table
 
 
-def _sieve(table: pa.Table, collections: Sequence[str], bbox: Box) -> pa.Array:
+def _sieve(table: pa.Table, collections: Sequence[str], bbox: Box) -> npt.NDArray[np.bool_]:
     """Rows that may be meant: what a column does not state passes."""
     keep = pa.chunked_array([pa.array([True] * len(table), pa.bool_())])
     if "collection" in table.column_names and pa.types.is_string(table.schema.field("collection").type):
@@ -93,7 +112,7 @@ def _sieve(table: pa.Table, collections: Sequence[str], bbox: Box) -> pa.Array:
             level = pc.and_(pc.less_equal(south, n), pc.greater_equal(north, s))
             hit = pc.or_(hit, pc.and_(inside, level))
         keep = pc.and_(keep, pc.fill_null(hit, True))
-    return keep
+    return np.asarray(keep.to_numpy(), bool)
 
 
 def to_items(table: pa.Table) -> Iterator[dict[str, Any]]:
