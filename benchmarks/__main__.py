@@ -47,13 +47,17 @@ def make_scene(folder: Path) -> Scene:
 
     import shapely  # noqa: PLC0415
 
-    return Scene("s2", "bench", "bench", datetime(2021, 6, 1, tzinfo=UTC), shapely.box(6, 46, 7, 47), assets=assets)
+    return Scene(
+        "s2", "bench", "bench", datetime(2021, 6, 1, tzinfo=UTC), shapely.box(6, 46, 7, 47), assets=assets
+    )
 
 
 def places(crs: str, x: float, y: float) -> list[Place]:
     """A block of 12 x 12 chips."""
     step = CHIP * 10
-    return [Place(f"{r}-{c}", crs, x + c * step, y - r * step, CHIP, 10.0) for r in range(12) for c in range(12)]
+    return [
+        Place(f"{r}-{c}", crs, x + c * step, y - r * step, CHIP, 10.0) for r in range(12) for c in range(12)
+    ]
 
 
 def ours(scene: Scene, chips: list[Place]) -> None:
@@ -95,11 +99,17 @@ def main() -> int:
     """Measure, print a table, write the file."""
     with tempfile.TemporaryDirectory() as folder:
         scene = make_scene(Path(folder))
-        cases = {"same_grid": places("EPSG:32632", 301280, 5198720), "next_zone": places("EPSG:32631", 758080, 5203200)}
+        cases = {
+            "same_grid": places("EPSG:32632", 301280, 5198720),
+            "next_zone": places("EPSG:32631", 758080, 5203200),
+        }
         results: dict[str, float] = {}
         for name, chips in cases.items():
             ours(scene, chips)  # compiles the kernels
-            rounds = [(cpu(lambda c=chips: ours(scene, c)), cpu(lambda c=chips: gdal(scene, c))) for _ in range(ROUNDS)]
+            rounds = [
+                (cpu(lambda c=chips: ours(scene, c)), cpu(lambda c=chips: gdal(scene, c)))
+                for _ in range(ROUNDS)
+            ]
             mine, theirs = (statistics.median(column) for column in zip(*rounds, strict=True))
             results |= {
                 f"cpu_ms_chip_{name}": round(mine, 3),

@@ -28,7 +28,11 @@ def rows(node: dict[str, Any], definitions: dict[str, Any], path: str = "") -> I
         target, repeated = _target(child, definitions)
         later = " *later*" if child.get(NOT_BUILT) is True else ""
         default = child.get("default")
-        yield f"{key}.<name>" if repeated else key, f"{child.get('description', '')}{later}", _default(default)
+        yield (
+            f"{key}.<name>" if repeated else key,
+            f"{child.get('description', '')}{later}",
+            _default(default),
+        )
         if target is not None:
             yield from rows(target, definitions, f"{key}.<name>" if repeated else key)
 
@@ -52,7 +56,10 @@ def _default(value: Any) -> str:
 def text() -> str:
     """The whole page."""
     whole = schema()
-    lines = [f"| `{k}` | {m.replace('|', chr(92) + '|')} | {d} |" for k, m, d in rows(whole, whole.get("$defs", {}))]
+    lines = [
+        f"| `{k}` | {m.replace('|', chr(92) + '|')} | {d} |"
+        for k, m, d in rows(whole, whole.get("$defs", {}))
+    ]
     return HEAD + "\n".join(lines) + "\n"
 
 

@@ -12,6 +12,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "guard")]
 
 import loopback  # noqa: E402
+
 from worlds.harness import zygote  # noqa: E402
 
 # PROJ may otherwise fetch grids, and what a checkout's user has set must not steer the tests.
@@ -39,7 +40,7 @@ def closed_sockets(tmp_path_factory):
 @pytest.fixture(scope="session")
 def border(tmp_path_factory):
     """The analytic world where UTM zones 32 and 33 meet."""
-    from worlds.analytic import border_world
+    from worlds.places import border_world
 
     return border_world(tmp_path_factory.mktemp("border"))
 
@@ -47,7 +48,7 @@ def border(tmp_path_factory):
 @pytest.fixture(scope="session")
 def south(tmp_path_factory):
     """The analytic world on the southern hemisphere."""
-    from worlds.analytic import south_world
+    from worlds.places import south_world
 
     return south_world(tmp_path_factory.mktemp("south"))
 
@@ -55,6 +56,6 @@ def south(tmp_path_factory):
 @pytest.fixture(scope="session")
 def wide(tmp_path_factory):
     """A world of many blocks and few pixels, and the squares of its area."""
-    from worlds.analytic import wide_world
+    from worlds.places import wide_world
 
     return wide_world(tmp_path_factory.mktemp("wide"))

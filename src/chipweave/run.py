@@ -220,9 +220,7 @@ def build(
         return _built(folder, own)
 
 
-def _weave(
-    loaded: LoadedRecipe, planned: Planned, own: LockFile, run: Executor
-) -> list[receipts.Receipt]:
+def _weave(loaded: LoadedRecipe, planned: Planned, own: LockFile, run: Executor) -> list[receipts.Receipt]:
     """Weave all batches, write the ledger, and hold the yield against the recipe."""
     work = planned.folder / WORK
     chips = planned.chips

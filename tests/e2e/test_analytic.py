@@ -11,9 +11,11 @@ import pytest
 import rasterio
 from rasterio.windows import from_bounds
 from shapely.geometry import Point, Polygon, box
+
 from worlds import checks, harness, recipes
-from worlds.analytic import BORDER, KEYS, SOUTH, lonlat, transformer
+from worlds.analytic import KEYS, lonlat, transformer
 from worlds.harness import Sample
+from worlds.places import BORDER, SOUTH
 
 WC, WC_OLD, CLC = (
     "ESA_WorldCover_10m_2021_v200_N45E012",
@@ -48,7 +50,9 @@ class Built:
 def make(tmp, world, ids, area, **kwargs) -> Built:
     catalog = world.catalog(f"catalog_{tmp.name}", *ids)
     mapping = recipes.recipe(catalog, area, **kwargs)
-    return Built(harness.build(tmp, mapping), world, ids, blank=mapping["imagery"]["s2"].get("mask") == "blank")
+    return Built(
+        harness.build(tmp, mapping), world, ids, blank=mapping["imagery"]["s2"].get("mask") == "blank"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +89,13 @@ def next_zone(border, tmp_path_factory):
 def zones(border, tmp_path_factory):
     """Across 12 E, both tiles of one datatake."""
     tmp = tmp_path_factory.mktemp("zones")
-    return make(tmp, border, ["S2_32_0610", "S2_33_0610"], {"bbox": ZONES}, s2=recipes.imagery(bands=("red", "swir16")))
+    return make(
+        tmp,
+        border,
+        ["S2_32_0610", "S2_33_0610"],
+        {"bbox": ZONES},
+        s2=recipes.imagery(bands=("red", "swir16")),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -323,8 +333,12 @@ def test_every_point_is_covered_once(zones):
     # Chips without any scene are dropped: look only where both tiles certainly reach.
     lon, lat = rng.uniform(11.968, 12.02, 3000), rng.uniform(44.988, 45.034, 3000)
     east, _ = BORDER.metres
-    seam = np.abs(lon - BORDER.lon0) * east < 1000  # a chip's diagonal, 905 m, and the lattices' turn against each other
-    count = np.array([sum(p.contains(Point(a, b)) for p in shapes.values()) for a, b in zip(lon, lat, strict=True)])
+    seam = (
+        np.abs(lon - BORDER.lon0) * east < 1000
+    )  # a chip's diagonal, 905 m, and the lattices' turn against each other
+    count = np.array(
+        [sum(p.contains(Point(a, b)) for p in shapes.values()) for a, b in zip(lon, lat, strict=True)]
+    )
     assert (~seam).sum() > 500
     assert (count[~seam] == 1).all()
     assert (count <= 1).all()
@@ -355,7 +369,9 @@ def test_the_least_cloudy_date_is_taken_chip_by_chip(border, tmp_path):
     """
     area = recipes.window(tmp_path / "aoi.geojson", "EPSG:32632", 730200, 4985000, 735600, 4991600)
     ids = list(border.scenes)
-    built = make(tmp_path, border, ids, area, s2=recipes.imagery(recipes.SUMMER, min_valid=99, bands=("red", "nir")))
+    built = make(
+        tmp_path, border, ids, area, s2=recipes.imagery(recipes.SUMMER, min_valid=99, bands=("red", "nir"))
+    )
     assert built.tally.pixels > 50_000
     offsets = set()
     for sample in built.samples.values():
@@ -374,9 +390,18 @@ def test_the_least_cloudy_date_is_taken_chip_by_chip(border, tmp_path):
     # this world every date is taken somewhere, so all four ways of telling the offset are met, with right pixels.
     assert offsets == {"old", "new", "applied", "stated"}
     matches = pd.read_parquet(built.out / "plan" / "matches.parquet")
-    assert {"key", "layer", "step", "rank", "item", "datetime", "cloud_fraction", "valid_fraction", "chosen", "why"} <= set(
-        matches.columns
-    )
+    assert {
+        "key",
+        "layer",
+        "step",
+        "rank",
+        "item",
+        "datetime",
+        "cloud_fraction",
+        "valid_fraction",
+        "chosen",
+        "why",
+    } <= set(matches.columns)
     chosen = matches[(matches["layer"] == "s2") & matches["chosen"]].groupby("key")["item"].apply(set)
     for key, sample in built.samples.items():
         assert set(sample.meta["layers"]["s2"]["items"][0]) <= chosen[key]

@@ -13,16 +13,20 @@ from affine import Affine
 from rasterio.crs import CRS
 from rasterio.warp import Resampling, reproject, transform_bounds
 from rasterio.windows import Window, from_bounds
+
 from worlds import harness
-from worlds.analytic import bbox_of, footprint, transformer, write_catalog
+from worlds.analytic import transformer
 from worlds.checks import NODATA
 from worlds.harness import Sample
 from worlds.server import serve
+from worlds.stac import bbox_of, footprint, write_catalog
 
 HERE = Path(__file__).resolve()
 DATA = Path(os.environ.get("CHIPWEAVE_SHARED_DATA") or HERE.parents[2].parent / "shared" / "data") / "real"
 
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="the real files (CHIPWEAVE_SHARED_DATA) are not here")
+pytestmark = pytest.mark.skipif(
+    not DATA.is_dir(), reason="the real files (CHIPWEAVE_SHARED_DATA) are not here"
+)
 
 EXETER = {
     "june02": "exe_2024-06-02_12-21-19_EPSG27700.tif",
@@ -57,11 +61,17 @@ def stac_item(ident: str, collection: str, path: Path, when: dict, bands=(), **p
         crs, bounds = src.crs, tuple(src.bounds)
     code = crs.to_epsg()
     geometry = footprint(crs.to_wkt(), bounds)
-    asset: dict[str, object] = {"href": f"./{path.name}", "type": "image/tiff; application=geotiff", "roles": ["data"]}
+    asset: dict[str, object] = {
+        "href": f"./{path.name}",
+        "type": "image/tiff; application=geotiff",
+        "roles": ["data"],
+    }
     if bands:
         asset["eo:bands"] = [{"name": n, **({"common_name": c} if c else {})} for n, c in bands]
     # A CRS without a code: STAC says null, and WKT2 beside it.
-    projection = {"proj:epsg": code} if code else {"proj:epsg": None, "proj:wkt2": crs.to_wkt(version="WKT2_2019")}
+    projection = (
+        {"proj:epsg": code} if code else {"proj:epsg": None, "proj:wkt2": crs.to_wkt(version="WKT2_2019")}
+    )
     return {
         "type": "Feature",
         "stac_version": "1.0.0",
@@ -90,7 +100,9 @@ def inner(path: Path, metres: float) -> list[float]:
 def cut(sample: Sample, path: Path, index: int):
     """The part of a band around the sample, 8 pixels more on each side, its transform and CRS: quicker to warp."""
     with rasterio.open(path) as src:
-        x, y = transformer(CRS.from_user_input(sample.crs).to_wkt(), src.crs.to_wkt()).transform(*sample.centres())
+        x, y = transformer(CRS.from_user_input(sample.crs).to_wkt(), src.crs.to_wkt()).transform(
+            *sample.centres()
+        )
         u, v = ~src.transform * (np.asarray(x), np.asarray(y))
         c0, c1 = (int(np.clip(at, 0, src.width)) for at in (u.min() - 8, u.max() + 9))
         r0, r1 = (int(np.clip(at, 0, src.height)) for at in (v.min() - 8, v.max() + 9))
@@ -139,9 +151,11 @@ def whole(array: np.ndarray) -> np.ndarray:
 
 
 def off_edges(path: Path, sample: Sample) -> np.ndarray:
-    """True where the centre is farther than 0.05 px from a source pixel's edge: there nearest is not a matter of taste."""
+    """True where the centre is farther than 0.05 px from a source pixel's edge: nearest is no matter of taste."""
     with rasterio.open(path) as src:
-        x, y = transformer(CRS.from_user_input(sample.crs).to_wkt(), src.crs.to_wkt()).transform(*sample.centres())
+        x, y = transformer(CRS.from_user_input(sample.crs).to_wkt(), src.crs.to_wkt()).transform(
+            *sample.centres()
+        )
         u, v = ~src.transform * (np.asarray(x), np.asarray(y))
     return (np.abs(u - np.rint(u)) > 0.05) & (np.abs(v - np.rint(v)) > 0.05)
 
@@ -155,7 +169,9 @@ def compare_bilinear(out: np.ndarray, path: Path, index: int, sample: Sample, of
     # 1 DN for rounding, 0.1 px x gradient for two ways to find a coordinate (the issue).
     error = np.abs(out - expected)
     over = clean & (error > 1 + 0.1 * slope)
-    assert not over.any(), f"{sample.key} band {index}: {over.sum()} of {clean.sum()}, worst {error[over].max():.1f} DN"
+    assert not over.any(), (
+        f"{sample.key} band {index}: {over.sum()} of {clean.sum()}, worst {error[over].max():.1f} DN"
+    )
     return int(clean.sum())
 
 
@@ -242,7 +258,9 @@ def test_five_dates_are_nodata_where_the_source_pixel_is(exeter):
             sure = off_edges(folder / name, sample)
             for n, band in enumerate(sample.meta["layers"][layer]["bands"]):
                 under = gdal(folder / name, EXETER_BANDS[band], sample, "nearest", 0)
-                np.testing.assert_array_equal((sample.arrays[layer][n] != NODATA)[sure], np.isfinite(under)[sure])
+                np.testing.assert_array_equal(
+                    (sample.arrays[layer][n] != NODATA)[sure], np.isfinite(under)[sure]
+                )
                 empty += (~np.isfinite(under)).sum()
     assert empty > 100
 
@@ -307,7 +325,11 @@ classes:
   - {value: 8, name: "Snow/ice", color: "#A8EBFF"}
   - {value: 9, name: "Rangeland", color: "#E3E2C3"}
 """
-WHEN = {"terramesh_282D_485L_3_3": "2021-07-23", "terramesh_38D_378R_2_3": "2023-06-10", "terramesh_637U_59R_1_3": "2017-10-30"}
+WHEN = {
+    "terramesh_282D_485L_3_3": "2021-07-23",
+    "terramesh_38D_378R_2_3": "2023-06-10",
+    "terramesh_637U_59R_1_3": "2017-10-30",
+}
 
 
 def terramesh(folder: Path, place: str, *, on_grid: bool, catalog: str | None = None, **layer) -> dict:
@@ -319,7 +341,12 @@ def terramesh(folder: Path, place: str, *, on_grid: bool, catalog: str | None = 
     # The values have no offset any more, and no SCL comes with them.
     flags = {"s2:processing_baseline": "05.00", "earthsearch:boa_offset_applied": True, "eo:cloud_cover": 0.0}
     item = stac_item(
-        f"S2_{place}", "sentinel-2-l2a", folder / "S2L2A.tif", {"datetime": f"{day}T12:00:00Z"}, TERRAMESH_BANDS, **flags
+        f"S2_{place}",
+        "sentinel-2-l2a",
+        folder / "S2L2A.tif",
+        {"datetime": f"{day}T12:00:00Z"},
+        TERRAMESH_BANDS,
+        **flags,
     )
     write_catalog(folder / "catalog.json", [item])
     with rasterio.open(folder / "S2L2A.tif") as src:
@@ -329,7 +356,12 @@ def terramesh(folder: Path, place: str, *, on_grid: bool, catalog: str | None = 
         "name": "terramesh",
         "catalog": catalog or "catalog.json",
         "area": {"bbox": inner(folder / "S2L2A.tif", 30 if on_grid else 300)},
-        "chips": {"size": 56, "resolution": 10, "crs": "utm", **({"lattice": {"anchor": corner}} if on_grid else {})},
+        "chips": {
+            "size": 56,
+            "resolution": 10,
+            "crs": "utm",
+            **({"lattice": {"anchor": corner}} if on_grid else {}),
+        },
         "imagery": {
             "s2": {
                 "collection": "sentinel-2-l2a",
@@ -385,7 +417,9 @@ def test_terramesh_on_the_usual_lattice_equals_gdal(place, tmp_path):
 
 def test_without_a_mask_clouds_cannot_be_limited(tmp_path):
     mapping = terramesh(tmp_path, TERRAMESH[0], on_grid=True, max_cloud=10)
-    harness.refuse(3, "build", harness.write_recipe(tmp_path / "r.yaml", mapping), "-o", tmp_path / "o", "--workers", 0)
+    harness.refuse(
+        3, "build", harness.write_recipe(tmp_path / "r.yaml", mapping), "-o", tmp_path / "o", "--workers", 0
+    )
 
 
 def test_a_catalog_on_loopback_may_name_these_files_below_a_local_root(tmp_path):
@@ -415,7 +449,11 @@ def label_recipe(catalog: str, collection: str, edition: int, bbox: list[float],
 
 
 def year(y: int) -> dict:
-    return {"datetime": f"{y}-01-01T00:00:00Z", "start_datetime": f"{y}-01-01T00:00:00Z", "end_datetime": f"{y}-12-31T23:59:59Z"}
+    return {
+        "datetime": f"{y}-01-01T00:00:00Z",
+        "start_datetime": f"{y}-01-01T00:00:00Z",
+        "end_datetime": f"{y}-12-31T23:59:59Z",
+    }
 
 
 def classes_equal(samples: dict[str, Sample], path: Path, codes: set[int]) -> None:
@@ -437,7 +475,9 @@ def test_corine_alone(tmp_path):
     """Imagery may be absent; 100 m classes on 20 m chips, nearest, from EPSG:3035."""
     path = shutil.copy(DATA / "labels" / "corine" / "clc-aachen_clipped.tif", tmp_path)
     write_catalog(tmp_path / "catalog.json", [stac_item("CLC_Aachen", "corine", Path(path), year(2018))])
-    mapping = label_recipe("catalog.json", "corine", 2018, [6.05, 50.72, 6.2, 50.82], {"size": 64, "resolution": 20})
+    mapping = label_recipe(
+        "catalog.json", "corine", 2018, [6.05, 50.72, 6.2, 50.82], {"size": 64, "resolution": 20}
+    )
     out = harness.build(tmp_path, mapping)
     samples = harness.read_samples(out)
     assert len(samples) >= 40
@@ -449,10 +489,16 @@ def test_corine_alone(tmp_path):
 
 def test_worldcover_alone(tmp_path):
     """A window of the full 36000 x 36000 tile around Sao Tome, on the equator: zone 32 N and its neighbour below."""
-    path = shutil.copy(DATA / "labels" / "worldcover" / "ESA_WorldCover_10m_2021_v200_N00E006_Map.tif", tmp_path)
-    item = stac_item("WC_N00E006", "esa-worldcover", Path(path), year(2021), **{"esa_worldcover:product_version": "2.0.0"})
+    path = shutil.copy(
+        DATA / "labels" / "worldcover" / "ESA_WorldCover_10m_2021_v200_N00E006_Map.tif", tmp_path
+    )
+    item = stac_item(
+        "WC_N00E006", "esa-worldcover", Path(path), year(2021), **{"esa_worldcover:product_version": "2.0.0"}
+    )
     write_catalog(tmp_path / "catalog.json", [item])
-    mapping = label_recipe("catalog.json", "esa-worldcover", 2021, [6.70, 0.30, 6.76, 0.36], {"size": 128, "resolution": 10})
+    mapping = label_recipe(
+        "catalog.json", "esa-worldcover", 2021, [6.70, 0.30, 6.76, 0.36], {"size": 128, "resolution": 10}
+    )
     out = harness.build(tmp_path, mapping)
     samples = harness.read_samples(out)
     assert len(samples) >= 16

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from worlds import harness, recipes
 
 OUTPUT = {"formats": ["webdataset", "zarr"], "samples_per_shard": 16}
@@ -31,7 +32,9 @@ def job(border, tmp_path_factory) -> Path:
     catalog = border.catalog("catalog_repeat")
     area = {"bbox": [11.925, 44.975, 12.06, 45.04]}
     s2 = recipes.imagery(recipes.SUMMER, max_cloud=60, min_valid=50, mask="blank")
-    return harness.write_recipe(tmp / "recipe.yaml", recipes.recipe(catalog, area, s2, output=OUTPUT, split=SPLIT))
+    return harness.write_recipe(
+        tmp / "recipe.yaml", recipes.recipe(catalog, area, s2, output=OUTPUT, split=SPLIT)
+    )
 
 
 def run(job: Path, out: Path, workers: int) -> float:
@@ -97,7 +100,9 @@ def test_another_folder_and_another_hour_do_not_change_a_byte(job, serial, tmp_p
     """The recipe from elsewhere, relative catalog and all, into a folder of another name, in another time zone."""
     out = tmp_path / "deep" / "other name"
     out.parent.mkdir()
-    harness.succeed("build", job, "-o", out, "--workers", 0, env=harness.guarded_env(TZ="Pacific/Auckland"), cwd=tmp_path)
+    harness.succeed(
+        "build", job, "-o", out, "--workers", 0, env=harness.guarded_env(TZ="Pacific/Auckland"), cwd=tmp_path
+    )
     same(out, serial[0])
 
 
@@ -109,15 +114,17 @@ def kill(process: subprocess.Popen) -> None:
 
 
 def finished(out: Path) -> dict[str, tuple[int, int, int]]:
-    """Receipts and parts of finished batches: inode, size and mtime of each file. A rewrite changes one of them."""
+    """Receipts of finished batches: inode, size and mtime of each file. A rewrite changes one of them.
+
+    A receipt is its JSON, written last; what stands beside it under the same name belongs to it.
+    """
     found = {}
-    work = out / ".work"
-    receipts = sorted(work.rglob("*receipt*")) if work.exists() else []
-    for path in [p for r in receipts for p in ([r] if r.is_file() else r.rglob("*"))]:
-        with contextlib.suppress(FileNotFoundError):
-            if path.is_file() and not path.name.endswith(".tmp") and not path.name.startswith("."):
+    folder = out / ".work" / "receipts"
+    for receipt in folder.glob("*.json"):
+        for path in folder.glob(f"{receipt.stem}.*"):
+            with contextlib.suppress(FileNotFoundError):
                 s = path.stat()
-                found[path.relative_to(work).as_posix()] = (s.st_ino, s.st_size, s.st_mtime_ns)
+                found[path.name] = (s.st_ino, s.st_size, s.st_mtime_ns)
     return found
 
 
@@ -192,7 +199,11 @@ def test_interrupted_by_the_user_is_130_and_can_be_resumed(job, serial, tmp_path
     out = tmp_path / "out"
     process = harness.start("build", job, "-o", out, "--workers", 0)
     deadline = time.monotonic() + 120
-    while not (out / "plan" / "scenes.parquet").exists() and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not (out / "plan" / "scenes.parquet").exists()
+        and process.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)

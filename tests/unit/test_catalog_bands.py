@@ -109,6 +109,10 @@ def test_the_finest_and_no_jpeg2000(order):
         == "red"
     )
     listed = {"eo:bands": _eo("red")}
+    assert find(x=asset("r.tif", gsd=20, **listed), y=asset("s.tif", gsd=10, **listed)) == "y"
+    assert (
+        find(x=asset("r.tif", gsd=20, **listed), y=asset("s.tif", **listed)) == "y"
+    )  # as the collection says: 10 m
     assert find(x=asset("r.jp2", type="", **listed), y=asset("r.tif", gsd=20, **listed)) == "y"
 
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chipweave.errors import ChipweaveError, UsageError
 from chipweave import files
+from chipweave.errors import ChipweaveError, UsageError
 from chipweave.files import (
     atomic_path,
     atomic_write_bytes,

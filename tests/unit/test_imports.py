@@ -48,7 +48,9 @@ def test_a_room_imports_those_on_its_left_only(path: Path) -> None:
             other = name.split(".")[1]
             if other.startswith("__version"):
                 continue
-            assert ORDER.index(other) <= ORDER.index(own), f"{path.name} imports {name}, which is on its right"
+            assert ORDER.index(other) <= ORDER.index(own), (
+                f"{path.name} imports {name}, which is on its right"
+            )
             if own in {"errors", "model"}:
                 assert other == own, f"{own} imports {name}"
 

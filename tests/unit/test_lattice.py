@@ -7,21 +7,30 @@ import pyproj
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import LAEA, north_up
 
 from chipweave.pixels.kernels import FAR, SNAP
 from chipweave.pixels.lattice import Grid, make_lattice, parse_crs, reproject, same_crs
+from tiny import LAEA, north_up
 
 DEGREE = 1 / 12000
 
 # of (CRS, corner of a window, resolution), onto (CRS, its grid's corner, resolution)
 CASES = {
-    "utm to next utm": (("EPSG:32633", 263_000.0, 4_990_000.0, 10.0), ("EPSG:32632", 729_960.0, 4_992_000.0, 10.0)),
+    "utm to next utm": (
+        ("EPSG:32633", 263_000.0, 4_990_000.0, 10.0),
+        ("EPSG:32632", 729_960.0, 4_992_000.0, 10.0),
+    ),
     "utm to degrees": (("EPSG:32632", 731_003.0, 4_990_007.0, 10.0), ("EPSG:4326", 11.9, 45.1, DEGREE)),
     "fine utm to degrees": (("EPSG:32632", 731_003.0, 4_990_007.0, 0.6), ("EPSG:4326", 11.9, 45.1, DEGREE)),
     "degrees to utm": (("EPSG:4326", 11.95, 45.05, DEGREE), ("EPSG:32632", 729_960.0, 4_992_000.0, 10.0)),
-    "75 N to laea": (("EPSG:32635", 520_000.0, 8_325_000.0, 10.0), ("EPSG:3035", 4_800_000.0, 6_000_000.0, 100.0)),
-    "75 N from laea": (("EPSG:3035", 4_950_000.0, 5_850_000.0, 100.0), ("EPSG:32635", 500_000.0, 8_400_000.0, 10.0)),
+    "75 N to laea": (
+        ("EPSG:32635", 520_000.0, 8_325_000.0, 10.0),
+        ("EPSG:3035", 4_800_000.0, 6_000_000.0, 100.0),
+    ),
+    "75 N from laea": (
+        ("EPSG:3035", 4_950_000.0, 5_850_000.0, 100.0),
+        ("EPSG:32635", 500_000.0, 8_400_000.0, 10.0),
+    ),
     "75 N to degrees": (("EPSG:32635", 520_000.0, 8_325_000.0, 10.0), ("EPSG:4326", 27.0, 75.2, DEGREE)),
     "own laea to utm": ((LAEA, -20_000.0, 30_000.0, 10.0), ("EPSG:32632", 480_000.0, 5_320_000.0, 20.0)),
     "utm to own laea": (("EPSG:32632", 500_000.0, 5_290_000.0, 10.0), (LAEA, -20_000.0, 50_000.0, 20.0)),
@@ -67,7 +76,15 @@ def test_windows_that_share_a_pixel_see_the_same_coordinate(case, data):
 
 @pytest.mark.parametrize(
     ("anchor", "res"),
-    [((0, 0), 10), ((3, 7), 10), ((15, 15), 30), ((3, 7), 0.6), ((0.1, 0.2), 0.3), ((0, 0), 1e-4), ((0.00003, 0), 1e-4)],
+    [
+        ((0, 0), 10),
+        ((3, 7), 10),
+        ((15, 15), 30),
+        ((3, 7), 0.6),
+        ((0.1, 0.2), 0.3),
+        ((0, 0), 1e-4),
+        ((0.00003, 0), 1e-4),
+    ],
 )
 @given(st.integers(-40_000, 40_000), st.integers(-40_000, 40_000), st.integers(1, 300))
 def test_all_windows_of_a_lattice_have_one_grid(anchor, res, i, j, size):

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chipweave.errors import ChipweaveError, RecipeError
+from chipweave.files import sweep
 from chipweave.model import LayerSpec
 from chipweave.shards import deal as deal_module
 from chipweave.shards import zarr_out
 from chipweave.shards.deal import Piece, coalesce, deal_webdataset, make_deal, order
-from chipweave.files import sweep
 from chipweave.shards.parts import PartReader
 from chipweave.shards.reader import Reader
 from chipweave.shards.receipts import load_receipt, receipt_path

@@ -77,12 +77,8 @@ def shifted(crs, start, bearing, metres):
         pytest.param(*shifted(("EPSG:32631", "EPSG:32632"), (5.97, 45.0), 80, 2200), id="two zones"),
         pytest.param(*shifted(("EPSG:32631", "EPSG:32632"), (5.99, 75.0), 110, 2900), id="zones at 75 N"),
         pytest.param(*shifted(("EPSG:32760", "EPSG:32701"), (179.98, -17.0), 95, 4000), id="across 180"),
-        pytest.param(
-            *shifted(("EPSG:32660", "EPSG:32601"), (179.9, 75.0), 60, 12000), id="180 at 75 N"
-        ),
-        pytest.param(
-            *shifted(("EPSG:32631", "EPSG:32731"), (3.0, 0.005), 170, 3000), id="equator"
-        ),
+        pytest.param(*shifted(("EPSG:32660", "EPSG:32601"), (179.9, 75.0), 60, 12000), id="180 at 75 N"),
+        pytest.param(*shifted(("EPSG:32631", "EPSG:32731"), (3.0, 0.005), 170, 3000), id="equator"),
         pytest.param(*shifted(("EPSG:3857", "EPSG:3857"), (20.0, 75.0), 130, 900), id="bent edges"),
         pytest.param(*shifted(("EPSG:3035", "EPSG:32629"), (-9.0, 38.5), 250, 2600), id="LAEA and UTM"),
         pytest.param(*shifted(("EPSG:3413", "EPSG:3413"), (40.0, 89.9), 20, 3200), id="beside the pole"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
+
 from worlds.analytic import BAD, CELL, KEYS, LabelRaster, Scene, transformer
 from worlds.harness import Sample
 
@@ -64,15 +66,13 @@ class Tally:
     """How much was really looked at: a test must be able to fail."""
 
     pixels: int = 0
-    exact: int = 0
     edge: int = 0
     empty: int = 0
     bad: int = 0
     worst: float = 0.0
 
-    def __iadd__(self, other: Tally) -> Tally:
+    def __iadd__(self, other: Tally) -> Self:
         self.pixels += other.pixels
-        self.exact += other.exact
         self.edge += other.edge
         self.empty += other.empty
         self.bad += other.bad
@@ -131,7 +131,9 @@ def _check_band(key, band, out, mask, takes, seen, where, blank) -> Tally:
     valid = out != NODATA
     expected = under & (mask != 1) if blank else under
     wrong = (valid != expected) & ~unsure
-    assert not wrong.any(), f"{key} {band}: {wrong.sum()} pixels are data where they should not be, or the reverse"
+    assert not wrong.any(), (
+        f"{key} {band}: {wrong.sum()} pixels are data where they should not be, or the reverse"
+    )
 
     # A bad pixel is spiked; a neighbour of one may hold a share of the spike: only the rest is compared.
     clear = valid & ~np.any([s.cloudy | np.isin(s.code, BAD) for s in seen], axis=0)
@@ -183,10 +185,16 @@ def check_fractions(sample: Sample, layer: str, *, blank: bool) -> None:
     every = (array != NODATA).all(axis=0)
     if blank:
         every |= mask == 1
-    assert abs(meta["valid_fraction"] - every.mean()) < 1e-6, (sample.key, meta["valid_fraction"], every.mean())
+    assert abs(meta["valid_fraction"] - every.mean()) < 1e-6, (
+        sample.key,
+        meta["valid_fraction"],
+        every.mean(),
+    )
 
 
-def check_label(sample: Sample, layer: str, label: LabelRaster, *, reach: float | None = None) -> tuple[int, int]:
+def check_label(
+    sample: Sample, layer: str, label: LabelRaster, *, reach: float | None = None
+) -> tuple[int, int]:
     """Classes are right wherever no class edge is near: compared and unsure pixels.
 
     `reach` (m) is how far from the centre a class edge must be: by default half a source pixel's diagonal (0.71
@@ -250,4 +258,12 @@ def mean_of_source(scene: Scene, band: str, sample: Sample) -> np.ndarray:
     return np.where(share >= 0.5, total / np.maximum(count, 1), np.nan)
 
 
-__all__ = ["CELL", "Tally", "check_fractions", "check_imagery", "check_label", "check_label_figures", "check_mask"]
+__all__ = [
+    "CELL",
+    "Tally",
+    "check_fractions",
+    "check_imagery",
+    "check_label",
+    "check_label_figures",
+    "check_mask",
+]

@@ -38,7 +38,13 @@ def guarded_env(**extra: str) -> dict[str, str]:
     void = "http://127.0.0.1:9"
     local = "127.0.0.1,localhost,::1"
     env |= {"PYTHONPATH": os.pathsep.join(path), "http_proxy": void, "https_proxy": void, "HTTPS_PROXY": void}
-    env |= {"no_proxy": local, "NO_PROXY": local, "GDAL_HTTP_MAX_RETRY": "0", "NO_COLOR": "1", "COLUMNS": "200"}
+    env |= {
+        "no_proxy": local,
+        "NO_PROXY": local,
+        "GDAL_HTTP_MAX_RETRY": "0",
+        "NO_COLOR": "1",
+        "COLUMNS": "200",
+    }
     return env | extra
 
 
@@ -128,7 +134,7 @@ def succeed(*args: object, **kwargs) -> subprocess.CompletedProcess:
 
 
 def refuse(code: int, *args: object, names: tuple[str, ...] = (), **kwargs) -> subprocess.CompletedProcess:
-    """`chipweave`, which must exit with that code, in a few lines, without a traceback, naming the things in `names`."""
+    """`chipweave`, which must exit with that code, without a traceback, naming the things in `names`."""
     done = chipweave(*args, **kwargs)
     said = done.stdout + done.stderr
     assert done.returncode == code, f"{args} -> {done.returncode}, not {code}\n{said[-6000:]}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import rasterio
 from affine import Affine
-from worlds.analytic import BAD, KEYS, LabelRaster, Scene, World, transformer
+
+from worlds.analytic import BAD, KEYS, LabelRaster, Scene, transformer
 from worlds.checks import NODATA
 from worlds.harness import Sample
+from worlds.places import World
 
 
 def bilinear(array, u, v):

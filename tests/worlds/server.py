@@ -92,7 +92,7 @@ class Service:
             for name in names
         ]
 
-    async def landing(self, request: Request):
+    async def landing(self, _: Request):
         links = [
             {"rel": "root", "type": "application/json", "href": self.url},
             {"rel": "self", "type": "application/json", "href": self.url},
@@ -112,10 +112,10 @@ class Service:
             }
         )
 
-    async def conformance(self, request: Request):
+    async def conformance(self, _: Request):
         return JSONResponse({"conformsTo": CONFORMS})
 
-    async def list_collections(self, request: Request):
+    async def list_collections(self, _: Request):
         return JSONResponse({"collections": self.collections(), "links": []})
 
     async def one_collection(self, request: Request):
@@ -195,7 +195,13 @@ def serve(items: list[dict], root: Path):
     """Serve items, and the files below `root` that they name by ``./``, until the block ends."""
     service = Service(items, root)
     config = uvicorn.Config(
-        service.app(), host="127.0.0.1", port=0, log_level="error", lifespan="off", ws="none", access_log=False
+        service.app(),
+        host="127.0.0.1",
+        port=0,
+        log_level="error",
+        lifespan="off",
+        ws="none",
+        access_log=False,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import rasterio
+
 from worlds import analytic, checks, reference
 from worlds.fields import Classes, Field, Frame
 
@@ -89,7 +90,9 @@ def test_a_wrong_offset_a_wrong_mask_and_a_leaking_cloud_are_refused(world):
     with pytest.raises(AssertionError, match="data where they should not be"):
         checks.check_imagery(sample, "s2", ids, blank=True)
     sample.arrays["s2"] = good
-    sample.arrays["s2_mask"] = np.where(sample.arrays["s2_mask"] == 1, 0, sample.arrays["s2_mask"]).astype(np.uint8)
+    sample.arrays["s2_mask"] = np.where(sample.arrays["s2_mask"] == 1, 0, sample.arrays["s2_mask"]).astype(
+        np.uint8
+    )
     with pytest.raises(AssertionError, match="mask pixels"):
         checks.check_imagery(sample, "s2", ids, blank=True)
 
@@ -127,7 +130,9 @@ def test_derivatives_are_those_of_the_function():
     at = lambda dx, dy: f.value(*f.frame.to_lonlat(x + dx, y + dy))  # noqa: E731
     where = f.frame.to_lonlat(x, y)
     # Central differences over 1 m are good to (2 pi / 900)^3 of an amplitude.
-    np.testing.assert_allclose(f.gradient(*where), [at(0.5, 0) - at(-0.5, 0), at(0, 0.5) - at(0, -0.5)], atol=1e-6)
+    np.testing.assert_allclose(
+        f.gradient(*where), [at(0.5, 0) - at(-0.5, 0), at(0, 0.5) - at(0, -0.5)], atol=1e-6
+    )
     fxx, fyy, fxy = f.second(*where)
     d = 10.0
     np.testing.assert_allclose(fxx, (at(d, 0) - 2 * at(0, 0) + at(-d, 0)) / d**2, atol=1e-6)
@@ -137,7 +142,9 @@ def test_derivatives_are_those_of_the_function():
 
 def test_sure_means_that_the_disc_has_one_class():
     frame = Frame(12, 45)
-    classes = Classes(Field(frame, 0.0, ((0.6, 2600.0, 25.0, 0.4), (0.4, 2100.0, 105.0, 2.4))), (-0.2, 0.3), (1, 2, 3))
+    classes = Classes(
+        Field(frame, 0.0, ((0.6, 2600.0, 25.0, 0.4), (0.4, 2100.0, 105.0, 2.4))), (-0.2, 0.3), (1, 2, 3)
+    )
     rng = np.random.default_rng(1)
     x, y = rng.uniform(-5000, 5000, (2, 4000))
     sure = classes.sure(*frame.to_lonlat(x, y), 100.0)

@@ -92,8 +92,10 @@ def make_world(
     marker.unlink(missing_ok=True)
     say("making hills, rivers, towns and roads")
     earth = land(seed)
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        maker = _Maker(folder, earth, pool, [])
+    threads = min(4, os.cpu_count() or 1)
+    # Files are written by threads of their own: waiting for the disk does not hold up the arithmetic.
+    with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(threads) as writers:
+        maker = _Maker(folder, earth, pool, writers, [])
         items = maker.sentinel((west, east), say)
         items += maker.labels((west, east), say)
         for future in maker.writes:
@@ -109,6 +111,7 @@ class _Maker:
     folder: Path
     earth: Land
     pool: ThreadPoolExecutor
+    writers: ThreadPoolExecutor
     writes: list[Future[None]]
 
     def sentinel(self, tiles: tuple[Grid, ...], say: Callable[[str], None]) -> list[Item]:
@@ -158,7 +161,7 @@ class _Maker:
         self, ident: str, key: str, grid: Grid, values: npt.NDArray[Any], *, classes: bool = False
     ) -> None:
         path = self.folder / ident / f"{key}.tif"
-        self.writes.append(self.pool.submit(write_cog, path, grid, values, classes=classes))
+        self.writes.append(self.writers.submit(write_cog, path, grid, values, classes=classes))
 
 
 def stored(reflectance: F32, seen: npt.NDArray[np.bool_], shift: int) -> npt.NDArray[np.uint16]:

@@ -48,7 +48,7 @@ _PASSING = re.compile(
     r"|Couldn't connect|Could not connect|Connection (refused|reset)|CURL error|Failed to connect|Recv failure",
     re.IGNORECASE,
 )
-_BUSY = re.compile(r"Too many open files|Cannot allocate memory", re.IGNORECASE)
+_BUSY = re.compile(r"Too many open files", re.IGNORECASE)
 """Of this machine, not of the file: no reason to take another scene."""
 
 _REFUSED = re.compile(r"HTTP response code:? ?(401|403)", re.IGNORECASE)
@@ -77,7 +77,7 @@ def classify(error: Exception, href: str) -> SourceError:
     while cause is not None and len(chain) < 5:
         chain.append(str(cause))
         cause = cause.__cause__ or cause.__context__
-    text = " | ".join(chain)
+    text = " | ".join(chain).replace(href, "").replace(shown, "")
     said = f"{shown}: {chain[-1][:300]}".replace(href, shown)
     if is_remote(href) and (_PASSING.search(text) or _REFUSED.search(text)):
         return TransientSourceError(said, hint="run the same command again to resume", href=shown)
@@ -213,7 +213,7 @@ def data_mask(values: npt.NDArray[np.generic], nodata: float | None) -> npt.NDAr
         good: npt.NDArray[np.bool_] = np.isfinite(values)
         if nodata is None or np.isnan(nodata):
             return good
-        return good & np.not_equal(values, values.dtype.type(nodata))
+        return np.asarray(good & np.not_equal(values, values.dtype.type(nodata)), np.bool_)
     if nodata is None or not float(nodata).is_integer():
         return np.ones(values.shape, np.bool_)
     return np.asarray(np.not_equal(values, int(nodata)), np.bool_)  # an int: no copy as float64

@@ -127,15 +127,10 @@ def _gather(
     qu, qv = lattice.fixed()
     if method == "nearest":
         kernels.nearest(values, valid, block[0], block[1], qu, qv, out, ok)
-    elif not np.issubdtype(dtype, np.integer):
-        kernels.bilinear_float(values, valid, block[0], block[1], qu, qv, out, ok)
-    elif dtype.itemsize <= 2:
+    elif np.issubdtype(dtype, np.integer):
         kernels.bilinear_int(values, valid, block[0], block[1], qu, qv, out, ok)
     else:
-        # 32-bit values times 32-bit weights do not fit into 64-bit sums.
-        wide = np.zeros(out.shape, np.float64)
-        kernels.bilinear_float(values, valid, block[0], block[1], qu, qv, wide, ok)
-        out = np.floor(wide + 0.5).astype(dtype)
+        kernels.bilinear_float(values, valid, block[0], block[1], qu, qv, out, ok)
     return out, ok
 
 

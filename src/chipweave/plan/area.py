@@ -10,12 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import pyogrio.errors
 import shapely
+from pyproj.exceptions import ProjError
 from shapely.geometry.base import BaseGeometry
 
 from chipweave.errors import RecipeError
 from chipweave.recipe import LoadedRecipe
 
 FloatArray = npt.NDArray[np.float64]
+
+NUDGE = 1e-11
+"""Degrees: a point on an outline is judged a little north-east of it, so that of two neighbours one has it."""
+
+SEGMENTS = 512
+"""Outlines of another CRS are followed at this many points across the area: straight there is curved here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +44,10 @@ class AreaOfInterest:
     boxes: tuple[tuple[float, float, float, float], ...] = ()
 
     def holds_points(self, lon: FloatArray, lat: FloatArray) -> npt.NDArray[np.bool_]:
-        """Whether each point is inside; a box keeps its west and south edge and leaves the others."""
+        """Whether each point is inside; an area keeps its west and south edges and leaves the others."""
         if not self.boxes:
             shapely.prepare(self.geometry)
-            return np.asarray(shapely.contains_xy(self.geometry, lon, lat), np.bool_)
+            return np.asarray(shapely.contains_xy(self.geometry, lon + NUDGE, lat + NUDGE / 2), np.bool_)
         inside = np.zeros(lon.shape, np.bool_)
         for w, s, e, n in self.boxes:
             east = (lon < e) | ((e == 180) & (lon == 180))
@@ -104,9 +111,10 @@ def _read_polygons(path: Path, name: str, layer: str | None, where: str | None) 
         raise RecipeError(
             f"area: {name}: has no CRS", hint="write it again with its CRS, or as GeoJSON in lon/lat"
         )
-    merged = shapely.make_valid(shapely.union_all(frame.geometry.to_crs(4326).to_numpy()))
     polygons = [
-        p for p in shapely.get_parts(merged) if p.geom_type in {"Polygon", "MultiPolygon"} and p.area > 0
+        p
+        for p in shapely.get_parts(shapely.make_valid(shapely.union_all(_lonlat(frame, name))))
+        if p.geom_type in {"Polygon", "MultiPolygon"} and p.area > 0
     ]
     if not polygons:
         raise RecipeError(f"area: {name}: holds no polygon")
@@ -118,3 +126,16 @@ def _read_polygons(path: Path, name: str, layer: str | None, where: str | None) 
             hint="a GeoJSON file is in lon/lat; give another format, or a CRS, for projected coordinates",
         )
     return whole
+
+
+def _lonlat(frame: gpd.GeoDataFrame, name: str) -> npt.NDArray[np.object_]:
+    """Valid geometries of a frame in lon/lat, their straight edges followed."""
+    shapes = frame.geometry
+    if not frame.crs.is_geographic:
+        w, s, e, n = shapes.total_bounds
+        shapes = shapes.segmentize(max(e - w, n - s, 1e-9) / SEGMENTS)
+    try:
+        found = shapes.to_crs(4326)
+    except ProjError as error:
+        raise RecipeError(f"area: {name}: its CRS has no way to lon/lat: {error}") from error
+    return np.asarray(shapely.make_valid(found.to_numpy()), np.object_)

@@ -28,12 +28,11 @@ PROBES = 5
 
 @dataclass(frozen=True, slots=True)
 class BuildLayers:
-    """Layers of a build: `specs` in the order of a sample, `reads`, which layers blank bad pixels, warnings."""
+    """Layers of a build: `specs` in the order of a sample, `reads`, which layers blank bad pixels."""
 
     specs: tuple[LayerSpec, ...]
     reads: Reads
     blank: frozenset[str]
-    warnings: tuple[str, ...]
     methods: Mapping[str, Mapping[str, str]]
 
     @property
@@ -70,7 +69,6 @@ def build_layers(
     limits: dict[str, Limits] = {}
     labels: dict[str, LabelRead] = {}
     by_layer: dict[str, dict[str, Scene]] = {r.layer: {} for r in requests}
-    warnings: list[str] = []
     methods: dict[str, Mapping[str, Method]] = {}
     for scene in scenes:
         by_layer[scene.layer][scene.id] = scene
@@ -80,7 +78,7 @@ def build_layers(
             own = list(by_layer[request.layer].values())
             areas = _source_areas(own, request, centre)
             if request.kind == "imagery":
-                read, mask_spec = _imagery(loaded, request, own, areas, target, warnings)
+                read, mask_spec = _imagery(loaded, request, own, areas, target)
                 imagery[request.layer], limits[request.layer] = read, _limits(loaded, request.layer)
                 methods[request.layer] = read.methods
                 specs += [_imagery_spec(loaded, request), *mask_spec]
@@ -90,9 +88,7 @@ def build_layers(
                 methods[request.layer] = {label.band: label.method}
                 specs.append(spec)
     blank = frozenset(n for n, i in loaded.recipe.imagery.items() if i.mask == "blank")
-    return BuildLayers(
-        tuple(specs), Reads(imagery, limits, labels, by_layer), blank, tuple(warnings), methods
-    )
+    return BuildLayers(tuple(specs), Reads(imagery, limits, labels, by_layer), blank, methods)
 
 
 def _pixel_area(crs: str, affine: Affine, lon: float, lat: float) -> float:
@@ -153,7 +149,6 @@ def _imagery(
     scenes: Sequence[Scene],
     areas: Mapping[str, float],
     target: float,
-    warnings: list[str],
 ) -> tuple[LayerRead, list[LayerSpec]]:
     wish = loaded.recipe.imagery[request.layer]
     collection = _collection(request)
@@ -182,7 +177,6 @@ def _imagery(
                     f"({rule.band}), {without[0]} first",
                     hint=f"leave {key} out, or exclude those scenes with `where`",
                 )
-            warnings.append(f"{request.layer}: {len(without)} scenes lack their mask and count as clear")
     elif wish.max_cloud is not None or wish.mask == "blank":
         raise RecipeError(
             f"imagery.{request.layer}: collection {collection.name} has no mask for max_cloud or mask: blank"

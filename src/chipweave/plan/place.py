@@ -12,6 +12,7 @@ import pandas as pd
 import pyproj
 import shapely
 from scipy.spatial import cKDTree
+from shapely.geometry.base import BaseGeometry
 
 from chipweave.errors import RecipeError
 from chipweave.pixels.lattice import parse_crs, reproject
@@ -75,8 +76,9 @@ def place_chips(loaded: LoadedRecipe, area: AreaOfInterest) -> gpd.GeoDataFrame:
         ]
         places = pd.concat([f for f in frames if len(f)] or frames[:1], ignore_index=True)
     else:
-        lattice = Lattice(crs_name(chips.crs), _anchor(chips.lattice.anchor, north=True), size, resolution)
-        places = _in_lattice(lattice, area, area.geometry.bounds)
+        name = crs_name(chips.crs)
+        lattice = Lattice(name, _anchor(chips.lattice.anchor, north=not _southern(name)), size, resolution)
+        places = _in_lattice(lattice, area, area.geometry)
     if places.empty:
         raise RecipeError(
             f"area: no chip of {size} px at {resolution:g} lies in it (rule: {area.rule})",
@@ -113,16 +115,21 @@ def _anchor(anchor: object, *, north: bool) -> tuple[float, float]:
     return float(anchor[0]), float(anchor[1])
 
 
+def _southern(crs: str) -> bool:
+    """Whether a CRS is UTM of the southern hemisphere, whose northings count from 10 000 000."""
+    return parse_crs(crs).utm_zone is not None and str(parse_crs(crs).utm_zone).endswith("S")
+
+
 def _zones(area: AreaOfInterest) -> list[tuple[int, bool]]:
     """(zone, northern) that may hold a chip's centre; a zone too many costs nothing."""
-    found = []
+    found = set()
     for part in shapely.get_parts(area.geometry):
         w, s, e, n = part.bounds
-        first, last = int((max(w - 1, -180) + 180) // 6) + 1, int((min(e + 1, 179.999) + 180) // 6) + 1
         wide = 1 if n > 55 else 0  # zones of Norway and Svalbard reach over their neighbours
-        for zone in range(max(first - wide, 1), min(last + wide, 60) + 1):
-            found += [(zone, north) for north in (True, False) if (n > -0.5 if north else s < 0.5)]
-    return sorted(set(found))
+        first, last = int((w - 1 + 180) // 6) - wide, int((e + 1 + 180) // 6) + wide
+        for zone in range(first, min(last, first + 59) + 1):
+            found |= {(zone % 60 + 1, north) for north in (True, False) if (n > -0.5 if north else s < 0.5)}
+    return sorted(found)
 
 
 def _in_utm(
@@ -135,11 +142,13 @@ def _in_utm(
     # A footprint may lie in the area while its centre is a little beyond the zone's edge.
     pad = 2 * lattice.side / 20_000
     west, east = zone * 6 - 186 - reach - pad, zone * 6 - 180 + reach + pad
-    band = shapely.box(max(west, -180), -84.0 if not north else -pad, min(east, 180), 84.0 if north else pad)
-    clipped = shapely.intersection(area.geometry, band)
+    south, top = (-pad, 84.0) if north else (-84.0, pad)
+    turns = [shapely.box(max(west + t, -180), south, min(east + t, 180), top) for t in (0, 360, -360)
+             if west + t < 180 and east + t > -180]  # fmt: skip
+    clipped = shapely.intersection(area.geometry, shapely.union_all(turns))
     if clipped.is_empty:
         return _empty()
-    frame: pd.DataFrame = _in_lattice(lattice, area, clipped.bounds)
+    frame: pd.DataFrame = _in_lattice(lattice, area, clipped)
     lon, lat = frame["lon"].to_numpy(np.float64), frame["lat"].to_numpy(np.float64)
     own: pd.DataFrame = frame[(utm_zones(lon, lat) == zone) & ((lat >= 0) == north)]
     return own
@@ -151,33 +160,46 @@ def _empty() -> pd.DataFrame:
     )
 
 
-def _bounds_in(crs: str, bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    """Bounds of a lon/lat box in another CRS, from its densified outline."""
-    w, s, e, n = bounds
+def _bounds_in(crs: str, bounds: FloatArray) -> FloatArray:
+    """Bounds of lon/lat boxes (n, 4) in another CRS, from their densified outlines; fewer where some lie nowhere."""
+    w, s, e, n = (bounds[:, [k]] for k in range(4))
     t = np.linspace(0, 1, 65)
-    lon = np.concatenate([w + (e - w) * t, np.full(65, e), w + (e - w) * t, np.full(65, w)])
-    lat = np.concatenate([np.full(65, s), s + (n - s) * t, np.full(65, n), s + (n - s) * t])
-    x, y = reproject(lon, lat, "EPSG:4326", crs)
+    lon = np.concatenate([w + (e - w) * t, e + 0 * t, w + (e - w) * t, w + 0 * t], axis=1)
+    lat = np.concatenate([s + 0 * t, s + (n - s) * t, n + 0 * t, s + (n - s) * t], axis=1)
+    x, y = (a.reshape(lon.shape) for a in reproject(lon.ravel(), lat.ravel(), "EPSG:4326", crs))
     good = np.isfinite(x) & np.isfinite(y)
     if not good.any():
         raise RecipeError(f"area: does not lie where {crs} is defined")
-    return float(x[good].min()), float(y[good].min()), float(x[good].max()), float(y[good].max())
+    x0, y0 = (np.where(good, a, np.inf).min(axis=1) for a in (x, y))
+    x1, y1 = (np.where(good, a, -np.inf).max(axis=1) for a in (x, y))
+    return np.stack([x0, y0, x1, y1], axis=-1)[good.any(axis=1)]
 
 
-def _in_lattice(
-    lattice: Lattice, area: AreaOfInterest, bounds: tuple[float, float, float, float]
-) -> pd.DataFrame:
-    """Lattice cells whose centre, or footprint, the area holds."""
-    x0, y0, x1, y1 = _bounds_in(lattice.crs, bounds)
-    side, (ax, ay) = lattice.side, lattice.anchor
-    c0, c1 = int(np.floor((x0 - ax) / side)) - 1, int(np.ceil((x1 - ax) / side)) + 1
-    r0, r1 = int(np.floor((y0 - ay) / side)) - 1, int(np.ceil((y1 - ay) / side)) + 1
-    if (c1 - c0) * (r1 - r0) > MAX_PLACES:
+def _cells(lattice: Lattice, geometry: BaseGeometry) -> tuple[FloatArray, FloatArray]:
+    """Columns and rows of all cells that the parts of a lon/lat geometry may meet, and a rim of one."""
+    boxes = _bounds_in(lattice.crs, shapely.bounds(shapely.get_parts(geometry)))
+    low = np.floor((boxes[:, :2] - lattice.anchor) / lattice.side).astype(np.int64) - 1
+    high = np.ceil((boxes[:, 2:] - lattice.anchor) / lattice.side).astype(np.int64) + 1
+    count = int(np.prod(high - low, axis=1).sum())
+    if count > MAX_PLACES:
         raise RecipeError(
-            f"area: {(c1 - c0) * (r1 - r0):,} chips of {lattice.size} px at {lattice.resolution:g} would fill it",
+            f"area: {count:,} chips of {lattice.size} px at {lattice.resolution:g} would fill it",
             hint="is `chips.resolution` in the units of `chips.crs`?",
         )
-    cols, rows = (a.ravel() for a in np.meshgrid(np.arange(c0, c1, dtype=np.float64), np.arange(r0, r1, dtype=np.float64)))
+    # One number a cell, by rows: parts whose boxes overlap share cells.
+    first, width = low[:, 0].min(), high[:, 0].max() - low[:, 0].min()
+    numbers = [
+        (np.arange(r0, r1)[:, None] * width + np.arange(c0, c1) - first).ravel()
+        for (c0, r0), (c1, r1) in zip(low, high, strict=True)
+    ]
+    row, col = np.divmod(np.unique(np.concatenate(numbers)), width)
+    return (col + first).astype(np.float64), row.astype(np.float64)
+
+
+def _in_lattice(lattice: Lattice, area: AreaOfInterest, geometry: BaseGeometry) -> pd.DataFrame:
+    """Lattice cells near a part of the area whose centre, or footprint, the area holds."""
+    side, (ax, ay) = lattice.side, lattice.anchor
+    cols, rows = _cells(lattice, geometry)
     x, y = ax + cols * side, ay + (rows + 1) * side
     lon, lat = reproject(x + side / 2, y - side / 2, lattice.crs, "EPSG:4326")
     keep = np.isfinite(lon) & np.isfinite(lat)
@@ -224,17 +246,19 @@ def _footprints(lattice: Lattice, x: FloatArray, y: FloatArray) -> tuple[npt.NDA
 def _overlapping(places: pd.DataFrame, max_overlap: float) -> npt.NDArray[np.bool_]:
     """Chips that share more than `max_overlap` of their ground with a kept chip of a lower-numbered zone."""
     codes = places["crs"].str.removeprefix("EPSG:").astype(int).to_numpy()
-    zones = codes % 100
     x, y = places["x"].to_numpy(np.float64), places["y"].to_numpy(np.float64)
     side = float(places["size"].iloc[0] * places["resolution"].iloc[0])
     dropped = np.zeros(len(places), np.bool_)
-    for code in sorted(set(codes), key=lambda c: (c % 100, c)):
+    done: list[int] = []
+    # North before south: at the equator two lattices of one zone meet.
+    for code in sorted(set(codes.tolist()), key=lambda c: (c % 100, c)):
         own = np.flatnonzero(codes == code)
-        for lower in sorted({c for c in codes if c % 100 < code % 100}):
-            other = np.flatnonzero((codes == lower) & ~dropped & (zones < code % 100))
-            dropped[
-                own[_shares_ground(x, y, side, own, other, f"EPSG:{code}", f"EPSG:{lower}", max_overlap)]
-            ] = True
+        # Zones that can meet: Svalbard has every other one only, and 60 meets 1.
+        for lower in [c for c in done if (code - c) % 100 % 60 in {0, 1, 2, 58, 59}]:
+            other = np.flatnonzero((codes == lower) & ~dropped)
+            shares = _shares_ground(x, y, side, own, other, f"EPSG:{code}", f"EPSG:{lower}", max_overlap)
+            dropped[own[shares]] = True
+        done.append(code)
     return dropped
 
 

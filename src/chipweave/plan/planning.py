@@ -113,7 +113,6 @@ def make_plan(
     scenes = catalog.read_snapshot(out / SNAPSHOT)
     layers = build_layers(loaded, requests, scenes, area.centre)
     own.methods = {layer: dict(m) for layer, m in layers.methods.items()}
-    warn(own, layers.warnings)
     chips = match_chips(places, layers.reads)
     found, amendments = _survey(loaded, out, own, layers, chips, run, tile_px)
     table = chip_table(loaded, places, chips, found)

@@ -55,7 +55,9 @@ RESERVED: Final = ("json", "key", "band", "sample", "time", "y", "x")
 
 
 def _layer_names(raw: Mapping[str, Any]) -> Iterator[Problem]:
-    seen = dict.fromkeys(RESERVED, "the dataset's own files") | {f"{name}_mask": f"the mask of imagery.{name}" for name in _mapping(raw.get("imagery"))}
+    seen = dict.fromkeys(RESERVED, "the dataset's own files") | {
+        f"{name}_mask": f"the mask of imagery.{name}" for name in _mapping(raw.get("imagery"))
+    }
     for section in ("imagery", "labels", "text"):
         for name in _mapping(raw.get(section)):
             if name in seen:

@@ -15,9 +15,9 @@ import shapely
 from pyproj import CRS
 
 from chipweave.errors import ChipweaveError
+from chipweave.files import atomic_path
 from chipweave.model import LayerSpec
 from chipweave.shards.deal import Deal, ShardRow, split_order
-from chipweave.files import atomic_path
 from chipweave.shards.parts import SampleRow
 from chipweave.shards.sample import JSON
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chipweave.errors import YieldError
-from chipweave.model import Fate
 from chipweave.files import atomic_path
+from chipweave.model import Fate
 
 NAME = "ledger.parquet"
 COLUMNS = tuple(f.name for f in fields(Fate))

@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chipweave.model import Fate
 from chipweave.files import atomic_write_bytes, sha256_file
+from chipweave.model import Fate
 from chipweave.shards.parts import SampleRow
 from chipweave.shards.sample import encode_json
 from chipweave.shards.stats import PartialStats

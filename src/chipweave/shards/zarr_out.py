@@ -24,9 +24,9 @@ from zarr.codecs import BloscCodec
 from zarr.errors import ZarrUserWarning
 
 from chipweave.errors import ChipweaveError, RecipeError
+from chipweave.files import TEMPORARY, flush, sha256_file, writing
 from chipweave.model import LayerSpec
 from chipweave.shards.deal import Deal, Mapper, Piece, digest_of, serial
-from chipweave.files import TEMPORARY, flush, sha256_file, writing
 from chipweave.shards.parts import PartReader, PartSample
 from chipweave.shards.receipts import FOLDER, FileReceipt, load_file_receipt, save_file_receipt
 from chipweave.shards.sample import Array, decode_npy
