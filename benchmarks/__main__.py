@@ -69,7 +69,8 @@ def ours(scene: Scene, chips: list[Place]) -> None:
 
     with gdal_session():
         for _place, arrays in read_chips(chips, window):
-            assert not isinstance(arrays, Exception)
+            if isinstance(arrays, Exception):
+                raise arrays
             np.ascontiguousarray(arrays[0])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import yaml
 import zarr
 from numpy.typing import NDArray
 
@@ -52,6 +53,7 @@ def show(folder: Path, keys: Sequence[str] = (), out: Path | None = None) -> Pat
     """
     if len(keys) > _MOST:
         raise UsageError(f"{len(keys)} samples do not fit on a sheet", hint=f"name at most {_MOST} keys")
+    folder = Path(folder)
     with Reader(folder) as reader:
         index = reader.index
         missing = [key for key in keys if key not in reader]
@@ -67,8 +69,15 @@ def show(folder: Path, keys: Sequence[str] = (), out: Path | None = None) -> Pat
         pictures = [_picture(reader, index, rows[key], classes) for key in chosen]
     name = folder.resolve().name
     path = out or folder.resolve().with_name(f"{name}-sheet.png")
-    atomic_write_bytes(path, draw(pictures, index, _shares(stats, classes), name))
+    atomic_write_bytes(path, draw(pictures, index, _shares(stats, classes), _title(folder)))
     return path
+
+
+def _title(folder: Path) -> str:
+    """The recipe's title, else its name, else the folder's."""
+    path = folder / "recipe.yaml"
+    recipe = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return str(recipe.get("title") or recipe.get("name") or folder.resolve().name)
 
 
 def choose(index: gpd.GeoDataFrame, number: int) -> list[str]:
