@@ -59,7 +59,8 @@ def executor(workers: int | None, scheduler: str | None) -> Iterator[Executor]:
     if workers == 0 and scheduler is None:
         yield _serial
         return
-    from distributed import Client, LocalCluster  # noqa: PLC0415 - a second of import that serial builds save
+    import dask  # noqa: PLC0415 - a second of import that serial builds save
+    from distributed import Client, LocalCluster  # noqa: PLC0415
 
     if scheduler is not None:
         try:
@@ -71,6 +72,8 @@ def executor(workers: int | None, scheduler: str | None) -> Iterator[Executor]:
         return
     count = workers or os.cpu_count() or 1
     with (
+        # What goes wrong in a task comes back with it; what workers say while they shut down helps nobody.
+        dask.config.set({"logging": {"distributed": "critical"}}),
         LocalCluster(
             n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0,
             silence_logs=logging.ERROR,

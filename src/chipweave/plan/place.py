@@ -254,7 +254,7 @@ def _overlapping(places: pd.DataFrame, max_overlap: float) -> npt.NDArray[np.boo
     for code in sorted(set(codes.tolist()), key=lambda c: (c % 100, c)):
         own = np.flatnonzero(codes == code)
         # Zones that can meet: Svalbard has every other one only, and 60 meets 1.
-        for lower in [c for c in done if (code - c) % 100 % 60 in {0, 1, 2, 58, 59}]:
+        for lower in [c for c in done if (code - c) % 100 in {0, 1, 2, 58, 59}]:
             other = np.flatnonzero((codes == lower) & ~dropped)
             shares = _shares_ground(x, y, side, own, other, f"EPSG:{code}", f"EPSG:{lower}", max_overlap)
             dropped[own[shares]] = True
