@@ -46,7 +46,7 @@ def write_tif(path: Path, array: np.ndarray, crs: str, affine: Affine, nodata: f
 
 def outline(crs: str, west: float, south: float, east: float, north: float) -> BaseGeometry:
     """Footprint in lon/lat of a rectangle."""
-    found = projected(crs, [(west, north), (east, north), (east, south), (west, south)])
+    found = projected(crs, ((west, north), (east, north), (east, south), (west, south)))
     assert found is not None
     return found
 

@@ -407,7 +407,7 @@ def test_the_least_cloudy_date_is_taken_chip_by_chip(border, tmp_path):
         assert set(sample.meta["layers"]["s2"]["items"][0]) <= chosen[key]
 
 
-def test_min_valid_and_max_cloud_drop_with_a_reason(border, tmp_path):
+def test_min_valid_max_cloud_and_keep_drop_with_a_reason(border, tmp_path):
     area = recipes.window(tmp_path / "aoi.geojson", "EPSG:32632", 729000, 4985000, 736300, 4991600)
     built = make(
         tmp_path,
@@ -415,14 +415,19 @@ def test_min_valid_and_max_cloud_drop_with_a_reason(border, tmp_path):
         ["S2_32_0720"],
         area,
         s2=recipes.imagery(recipes.JULY, bands=("red",), max_cloud=10, min_valid=99),
-        labels=None,
+        labels={"worldcover": recipes.LABELS["worldcover"]},
+        keep=["worldcover.80 < 0.3"],
     )
     rows = built.ledger
     assert set(rows["state"]) == {"written", "dropped"}
-    assert (rows.loc[rows["state"] == "dropped", "reason"].str.len() > 0).all()
+    reasons = rows.loc[rows["state"] == "dropped", "reason"]
+    assert (reasons.str.len() > 0).all()
+    # Clouds, holes and the expression: three reasons at the least, told apart.
+    assert reasons.nunique() >= 3
     for sample in built.samples.values():
         meta = sample.meta["layers"]["s2"]
         assert meta["cloud_fraction"] <= 0.10
         assert meta["valid_fraction"] >= 0.99
+        assert sample.meta["layers"]["worldcover"]["fractions"]["80"] < 0.3
     assert len(rows) > len(built.samples) >= 20
     assert built.tally.pixels > 50_000

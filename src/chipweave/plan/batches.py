@@ -73,7 +73,7 @@ def batch_numbers(chips: pd.DataFrame) -> Ints:
 
 
 def limit_tiles(chips: pd.DataFrame, limit: int, splits: Sequence[str]) -> set[str]:
-    """Whole tiles that hold at least `limit` chips together, every split served in turn.
+    """Whole tiles that hold at least `limit` chips together and some of each split, every split served in turn.
 
     Parameters
     ----------
@@ -82,21 +82,28 @@ def limit_tiles(chips: pd.DataFrame, limit: int, splits: Sequence[str]) -> set[s
     limit
         Chips wanted.
     splits
-        Names of the splits, in order.
+        Names of the splits, in order; those without a chip are passed over.
     """
     counts = chips.groupby(["tile", "split"]).size().unstack(fill_value=0)
     order = sorted(counts.index, key=lambda tile: hashlib.sha256(str(tile).encode()).hexdigest())
+    counts = counts.loc[order]
+    sizes = dict(zip(order, counts.sum(axis=1).tolist(), strict=True))
+    queues = {s: iter(counts.index[counts[s] > 0].tolist()) for s in splits if s in counts}
+    held: dict[str, set[str]] = {
+        t: set(counts.columns[row > 0]) for t, row in zip(order, counts.to_numpy(), strict=True)
+    }
     taken: set[str] = set()
-    total, turn = 0, 0
-    while total < limit and len(taken) < len(order):
-        split = splits[turn % len(splits)]
-        turn += 1
-        left = [t for t in order if t not in taken]
-        tile = next((t for t in left if split in counts and counts.loc[t, split] > 0), None)
-        if tile is None:
-            if not any((counts.loc[left, s] > 0).any() for s in splits if s in counts):
-                break
-            continue
-        taken.add(tile)
-        total += int(counts.loc[tile].sum())
+    served: set[str] = set()
+    total = 0
+    while queues and (total < limit or not served >= set(queues)):
+        for split in list(queues):
+            if total >= limit and split in served:
+                continue
+            tile = next((t for t in queues[split] if t not in taken), None)
+            if tile is None:
+                del queues[split]
+                continue
+            taken.add(tile)
+            served |= held[tile]
+            total += sizes[tile]
     return taken

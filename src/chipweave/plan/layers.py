@@ -14,7 +14,7 @@ from chipweave.errors import PermanentSourceError, RecipeError
 from chipweave.labels import LabelRead
 from chipweave.model import Collection, LayerSpec, Scene
 from chipweave.pixels import LayerRead, Method, choose_method, gdal_session, source_grid
-from chipweave.pixels.lattice import parse_crs, reproject
+from chipweave.pixels.lattice import reproject
 from chipweave.pixels.radiometry import INT16_NODATA
 from chipweave.plan.select import Limits
 from chipweave.plan.survey import Reads
@@ -105,14 +105,12 @@ def _pixel_area(crs: str, affine: Affine, lon: float, lat: float) -> float:
 
 
 def _target_area(loaded: LoadedRecipe, centre: tuple[float, float]) -> float:
+    """Of a pixel of the chips in m²: on the ground as that of a source, but nominal in UTM, which hardly differs."""
     chips = loaded.recipe.chips
     resolution = chips.metres_per_pixel
-    if chips.crs != "utm":
-        crs = parse_crs(chips.crs)
-        if crs.is_geographic:
-            return _pixel_area(chips.crs, Affine(resolution, 0, 0, 0, -resolution, 0), *centre)
-        return float((resolution * crs.axis_info[0].unit_conversion_factor) ** 2)
-    return float(resolution**2)
+    if chips.crs == "utm":
+        return float(resolution**2)
+    return _pixel_area(chips.crs, Affine(resolution, 0, 0, 0, -resolution, 0), *centre)
 
 
 def _source_areas(
@@ -136,9 +134,10 @@ def _source_areas(
 
 def _limits(loaded: LoadedRecipe, layer: str) -> Limits:
     wish = loaded.recipe.imagery[layer]
+    # 99.9 / 100 is a little more than 0.999, which a chip of 1000 pixels may just have.
     return Limits(
-        max_cloud=None if wish.max_cloud is None else wish.max_cloud / 100,
-        min_valid=None if wish.min_valid is None else wish.min_valid / 100,
+        max_cloud=None if wish.max_cloud is None else round(wish.max_cloud / 100, 12),
+        min_valid=None if wish.min_valid is None else round(wish.min_valid / 100, 12),
         max_candidates=wish.max_candidates,
     )
 

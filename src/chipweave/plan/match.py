@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import geopandas as gpd
 import numpy as np
-import numpy.typing as npt
 import shapely
 
 from chipweave.model import Scene
@@ -16,6 +16,9 @@ from chipweave.pixels.lattice import same_crs
 
 DATATAKE_GAP = timedelta(minutes=15)
 """Scenes closer in time than this are one datatake (contract, section 3)."""
+
+NOTHING = 1e-7
+"""Share of a chip's ground below which a scene only touches it: less than a pixel, were the chip 3000 px wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +39,13 @@ class Candidate:
 
 
 def match_scenes(places: gpd.GeoDataFrame, scenes: Sequence[Scene]) -> dict[str, list[Scene]]:
-    """Scenes of one layer whose footprint shares ground with each chip, by chip key, in the scenes' order."""
+    """Scenes of one layer whose footprint meets each chip, by chip key, in the scenes' order."""
     found: dict[str, list[Scene]] = {key: [] for key in places["key"]}
     if not scenes:
         return found
-    tree = shapely.STRtree([s.geometry for s in scenes])
+    geometries = [s.geometry for s in scenes]
+    shapely.prepare(geometries)
+    tree = shapely.STRtree(geometries)
     footprints = places.geometry.to_numpy()
     chips, hits = tree.query(footprints, predicate="intersects")
     order = np.lexsort((hits, chips))
@@ -63,12 +68,13 @@ def datatakes(scenes: Sequence[Scene]) -> list[list[Scene]]:
     return groups
 
 
-def _ordered(scenes: Sequence[Scene], footprint: shapely.Geometry, crs: str) -> list[Scene]:
+def _ordered(scenes: Sequence[Scene], shares: Mapping[int, float], crs: str) -> list[Scene]:
     """Reading order of one datatake over one chip.
 
     One that covers the chip alone first, then the chip's CRS, coverage, newest processing, id.
     """
-    shares = _shares(scenes, footprint)
+    if len(scenes) == 1:
+        return list(scenes)
     rank = sorted(scenes, key=lambda s: s.id)
     rank.sort(key=lambda s: s.processed, reverse=True)
     rank.sort(
@@ -82,13 +88,15 @@ def _ordered(scenes: Sequence[Scene], footprint: shapely.Geometry, crs: str) -> 
 
 
 def _shares(scenes: Sequence[Scene], footprint: shapely.Geometry) -> dict[int, float]:
+    """Share of a chip that each scene covers, by its Python id; exactly 1 where it covers all."""
     geometries = np.array([s.geometry for s in scenes], dtype=object)
-    covered: npt.NDArray[np.bool_] = shapely.covers(geometries, footprint)
+    shares = np.asarray(shapely.covers(geometries, footprint), np.float64)
+    part = np.flatnonzero(shares == 0)
     area = shapely.area(footprint) or 1.0
-    parts = shapely.area(shapely.intersection(geometries, footprint)) / area
-    return {
-        id(s): 1.0 if c else min(float(p), 0.999999) for s, c, p in zip(scenes, covered, parts, strict=True)
-    }
+    shares[part] = np.minimum(
+        shapely.area(shapely.intersection(geometries[part], footprint)) / area, 0.999999
+    )
+    return {id(s): float(share) for s, share in zip(scenes, shares, strict=True)}
 
 
 def candidates(
@@ -106,29 +114,35 @@ def candidates(
         Bands without which a scene cannot serve.
     """
     out = []
-    for group in datatakes(scenes):
+    shares = _shares(scenes, footprint)
+    for group in datatakes([s for s in scenes if shares[id(s)] > NOTHING]):
         whole = [s for s in group if not set(s.missing) & set(needed)]
-        if not whole:
-            gaps = sorted(
-                {f"{s.id} has no asset for {', '.join(sorted(set(s.missing) & set(needed)))}" for s in group}
-            )
-            out.append(_candidate(group, footprint, crs, "; ".join(gaps)))
+        if whole:
+            out.append(_candidate(_ordered(whole, shares, crs), shares, footprint, crs, ""))
             continue
-        out.append(_candidate(_ordered(whole, footprint, crs), footprint, crs, ""))
+        gaps = sorted(
+            {f"{s.id} has no asset for {', '.join(sorted(set(s.missing) & set(needed)))}" for s in group}
+        )
+        out.append(_candidate(group, shares, footprint, crs, "; ".join(gaps)))
     out.sort(key=lambda c: c.scenes[0])
     out.sort(key=lambda c: c.time, reverse=True)
-    out.sort(key=lambda c: 101.0 if np.isnan(c.cloud) else c.cloud)
+    out.sort(key=lambda c: 101.0 if math.isnan(c.cloud) else c.cloud)
     return out
 
 
-def _candidate(group: Sequence[Scene], footprint: shapely.Geometry, crs: str, broken: str) -> Candidate:
-    clouds = [s.cloud for s in group if not np.isnan(s.cloud)]
-    together = shapely.intersection(shapely.union_all([s.geometry for s in group]), footprint)
+def _candidate(
+    group: Sequence[Scene], shares: Mapping[int, float], footprint: shapely.Geometry, crs: str, broken: str
+) -> Candidate:
+    clouds = [s.cloud for s in group if not math.isnan(s.cloud)]
+    coverage = max(shares[id(s)] for s in group)
+    if coverage < 1.0 and len(group) > 1:
+        together = shapely.intersection(shapely.union_all([s.geometry for s in group]), footprint)
+        coverage = min(1.0, float(shapely.area(together) / (shapely.area(footprint) or 1.0)))
     return Candidate(
         scenes=tuple(s.id for s in group),
         time=group[0].time.isoformat(),
-        coverage=min(1.0, float(shapely.area(together) / (shapely.area(footprint) or 1.0))),
-        cloud=float(np.mean(clouds)) if clouds else float("nan"),
+        coverage=coverage,
+        cloud=math.fsum(clouds) / len(clouds) if clouds else math.nan,
         same_crs=bool(group[0].crs and same_crs(group[0].crs, crs)),
         broken=broken,
     )
@@ -136,4 +150,5 @@ def _candidate(group: Sequence[Scene], footprint: shapely.Geometry, crs: str, br
 
 def label_order(scenes: Sequence[Scene], footprint: shapely.Geometry, crs: str) -> list[Scene]:
     """Rasters of one edition over one chip, in reading order: as in a mosaic of one datatake."""
-    return _ordered(scenes, footprint, crs) if scenes else []
+    shares = _shares(scenes, footprint)
+    return _ordered([s for s in scenes if shares[id(s)] > NOTHING], shares, crs)

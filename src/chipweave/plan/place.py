@@ -295,7 +295,10 @@ def _shares_ground(
 
 
 def _number(value: float) -> str:
-    text = f"{value:.9f}".rstrip("0").rstrip(".")
+    """Twelve figures: 0.01 mm of a northing, 0.1 mm of a degree, and no noise of sums and products."""
+    decimals = 11 - max(int(np.floor(np.log10(abs(value)))), 0) if value else 0
+    text = f"{value:.{decimals}f}"
+    text = text.rstrip("0").rstrip(".") if decimals else text
     return text.replace("-", "n").replace(".", "p")
 
 

@@ -125,6 +125,7 @@ def make_plan(
         row
         for key in sorted(found)
         for layer, items in chips[key].labels.items()
+        if items
         for row in tables.label_rows(key, layer, items, layers.reads.scenes[layer][items[0]].edition)
     ]
     tables.write_rows(folder / "matches.parquet", rows, tables.MATCHES)
@@ -198,7 +199,9 @@ def _survey(
     tasks = []
     for number, keys in enumerate(groups):
         own_chips = tuple(whole[k] for k in keys)
-        tasks.append(SurveyTask(number, digest, own_chips, subset(layers.reads, own_chips), facts))
+        # The keys too: a tile of another size must not take this one's receipt.
+        named = hashlib.sha256("\n".join([digest, *keys]).encode()).hexdigest()
+        tasks.append(SurveyTask(number, named, own_chips, subset(layers.reads, own_chips), facts))
     log.info(
         "survey: masks of up to %d candidates over %d chips in %d tiles",
         len({s for c in whole.values() for own_c in c.candidates.values() for m in own_c for s in m.scenes}),

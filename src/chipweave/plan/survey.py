@@ -204,7 +204,7 @@ def read_label_chips(
     Returns
     -------
     classes, items, errors
-        By chip key: the (y, x) array in a 1-tuple, the rasters that were read, and what could not be read.
+        By chip key: the (y, x) array in a 1-tuple, the rasters that gave pixels, and what could not be read.
     """
     parts: dict[str, list[Arrays]] = defaultdict(list)
     items: dict[str, tuple[str, ...]] = defaultdict(tuple)
@@ -219,9 +219,13 @@ def read_label_chips(
             for place, got in read_chips([places[k] for k in keys], label_reader(scenes[item], read)):
                 if isinstance(got, PermanentSourceError):
                     errors[place.key] = got
-                else:
-                    merged = compose_labels([p[0] for p in parts[place.key]] + [got[0]], read.legend)
-                    parts[place.key] = [(merged,)]
+                    continue
+                before = [p[0] for p in parts[place.key]]
+                merged = compose_labels([*before, got[0]], read.legend)
+                parts[place.key] = [(merged,)]
+                if not before or (before[0] == read.legend.nodata).all():
+                    items[place.key] = (item,)  # what came before gave no pixel
+                elif (merged != before[0]).any():
                     items[place.key] += (item,)
         left = {
             k: q

@@ -1,0 +1,408 @@
+"""Plan and weave of tiny local worlds: the same pixels in any tile, and what becomes of what is broken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+
+from chipweave import run, weave
+from chipweave.errors import PermanentSourceError, TransientSourceError, YieldError
+from chipweave.pixels import mosaic
+from chipweave.plan import survey
+from chipweave.plan.layers import _limits, _target_area
+from chipweave.weave import offset_warnings
+from tiny import UTM, load, north_up, outline, write_tif
+from worlds.harness import digests, ledger, read_samples
+from worlds.stac import item, write_catalog
+
+X, Y, SIDE = 600_000.0, 5_200_000.0, 640
+NODATA = -32768
+
+
+def picture(seed: int, px: int = 64) -> np.ndarray:
+    """Smooth values with a seed's own level."""
+    rows, cols = np.mgrid[:px, :px] * (64 / px)
+    return (1000 + 500 * seed + 60 * np.sin(cols / 9 + seed) + 40 * np.cos(rows / 7)).astype(np.uint16)
+
+
+def add_scene(
+    folder: Path,
+    name: str,
+    *,
+    day: int = 10,
+    clouds=(),
+    seed: int = 1,
+    empty=(),
+    hidden=(),
+    time="10:00:00",
+    at=0,
+    **more,
+) -> dict:
+    """Files and item of a scene of 64 px, `at` pixels east; `clouds`, `empty`, `hidden` are slices in 20 m pixels.
+
+    `empty` is no data in bands and SCL, `hidden` in the bands alone.
+    """
+    scl, red, edge = np.full((32, 32), 4, np.uint8), picture(seed), picture(seed + 1, 32)
+    for window in clouds:
+        scl[window] = 9
+    for window in (*empty, *hidden):
+        edge[window] = 0
+        rows, cols = (slice(*(None if v is None else 2 * v for v in (s.start, s.stop))) for s in window)
+        red[rows, cols] = 0
+    for window in empty:
+        scl[window] = 0
+    left = X + 10 * at
+    for key, array, res in (("red", red, 10), ("rededge1", edge, 20), ("scl", scl, 20)):
+        write_tif(folder / name / f"{key}.tif", array, UTM, north_up(left, Y, res), 0)
+    known = {"red": "red", "rededge1": "rededge1"}
+    assets = {
+        k: {"href": f"./{name}/{k}.tif", "type": "image/tiff", "roles": ["data"],
+            **({"eo:bands": [{"name": k, "common_name": known[k]}]} if k in known else {})}
+        for k in ("red", "rededge1", "scl")
+    }  # fmt: skip
+    properties = {"datetime": f"2021-06-{day:02d}T{time}Z", "platform": "sentinel-2a", "eo:cloud_cover": 5.0,
+                  "s2:processing_baseline": "02.14", "proj:epsg": 32632}  # fmt: skip
+    return item(name, "sentinel-2-l2a", UTM, (left, Y - SIDE, left + SIDE, Y), properties, assets)
+
+
+def add_label(folder: Path, cols: int = 150) -> dict:
+    """WorldCover-like classes in stripes from a little west of the scene on, `cols` pixels wide."""
+    px = 1 / 12000
+    west, south, _, north = outline(UTM, X, Y - SIDE, X + SIDE, Y).bounds
+    left, top = np.floor(west / px) * px - 5 * px, np.ceil(north / px) * px + 5 * px
+    rows = int((top - south) / px) + 10
+    codes = np.broadcast_to(
+        np.array([10, 30, 40, 50], np.uint8)[np.arange(cols) // 6 % 4], (rows, cols)
+    ).copy()
+    affine = north_up(left, top, px)
+    write_tif(folder / "wc" / "map.tif", codes, "EPSG:4326", affine, 0)
+    bounds = (left, top - rows * px, left + cols * px, top)
+    properties = {
+        "datetime": "2021-01-01T00:00:00Z",
+        "esa_worldcover:product_version": "2.0.0",
+        "proj:epsg": 4326,
+    }
+    return item("wc", "esa-worldcover", "EPSG:4326", bounds, properties,
+                {"map": {"href": "./wc/map.tif", "type": "image/tiff", "roles": ["data"]}})  # fmt: skip
+
+
+def recipe(folder: Path, items: list[dict], *, name="r", s2=None, area=None, **more):
+    write_catalog(folder / "items.json", items)
+    shape = area or outline(UTM, X, Y - SIDE, X + SIDE, Y)
+    (folder / "aoi.geojson").write_text(json.dumps(shapely.geometry.mapping(shape)), encoding="utf-8")
+    layer = {
+        "collection": "sentinel-2-l2a",
+        "bands": ["red", "rededge1"],
+        "time": "2021-06-01/2021-06-30",
+        **(s2 or {}),
+    }
+    mapping = {"catalog": "items.json", "area": {"geojson": "aoi.geojson"}, "imagery": {"s2": layer},
+               "output": {"formats": ["webdataset"], "samples_per_shard": 8}, **more}  # fmt: skip
+    return load(folder, {k: v for k, v in mapping.items() if v is not None}, f"{name}.yaml")
+
+
+def build(loaded, out: Path, **more):
+    run.build(loaded, out, workers=0, **more)
+    return read_samples(out)
+
+
+def why(fates: pd.DataFrame, state: str) -> list[tuple]:
+    """Stage, reason and layer of the chips that came to that."""
+    found = fates[fates["state"] == state][["stage", "reason", "layer"]]
+    return sorted(found.itertuples(index=False, name=None))
+
+
+def rows(out: Path, name: str) -> list[dict]:
+    return pd.read_parquet(out / "plan" / f"{name}.parquet").to_dict("records")
+
+
+WC = {"worldcover": {"collection": "esa-worldcover", "edition": 2021}}
+WEST = np.s_[:, :16]
+
+
+def test_pixels_are_the_same_in_every_tile(tmp_path):
+    """Off the scenes' grid, over their edges, two scenes a datatake: tiles of one chip, of four, and of all."""
+    items = [
+        add_scene(tmp_path, "A", clouds=[np.s_[3:9, 4:11]], empty=[np.s_[20:25, 13:19]]),
+        add_scene(tmp_path, "B", seed=2, at=24, time="10:00:20"),
+        add_label(tmp_path, 260),
+    ]
+    wide = outline(UTM, X - 90, Y - SIDE - 50, X + 950, Y + 70)
+    loaded = recipe(tmp_path, items, area=wide, labels=WC, chips={"size": 16, "lattice": {"anchor": [3, 7]}},
+                    s2={"mask": "blank"})  # fmt: skip
+    first = build(loaded, tmp_path / "t1", tile_px=16)
+    assert {len(s.meta["layers"]["s2"]["items"][0]) for s in first.values()} == {1, 2}
+    for tile_px in (32, 4096):
+        other = build(loaded, tmp_path / f"t{tile_px}", tile_px=tile_px)
+        assert other.keys() == first.keys()
+        for key, sample in first.items():
+            assert sample.meta == other[key].meta
+            for layer, array in sample.arrays.items():
+                np.testing.assert_array_equal(array, other[key].arrays[layer])
+    assert (
+        len(
+            pd.read_parquet(tmp_path / "t16" if False else tmp_path / "t1" / "plan" / "chips.parquet")[
+                "tile"
+            ].unique()
+        )
+        > 20
+    )
+
+
+def test_on_the_scenes_grid_values_are_the_files(tmp_path):
+    """`mask: blank` erases bad pixels in all bands, counts them first, and leaves the mask to say where."""
+    loaded = recipe(tmp_path, [add_scene(tmp_path, "A", clouds=[np.s_[4:8, 4:8]])], s2={"mask": "blank"})
+    samples = build(loaded, tmp_path / "out")
+    assert len(samples) == 16
+    erased = 0
+    for sample in samples.values():
+        col, row = round((sample.affine.c - X) / 10), round((Y - sample.affine.f) / 10)
+        red, mask = sample.arrays["s2"][0].astype(int), sample.arrays["s2_mask"]
+        np.testing.assert_array_equal(
+            red, np.where(mask == 1, NODATA, picture(1).astype(int)[row : row + 16, col : col + 16])
+        )
+        np.testing.assert_array_equal(sample.arrays["s2"][1] == NODATA, mask == 1)
+        said = sample.meta["layers"]["s2"]
+        assert said["valid_fraction"] == 1.0
+        assert said["cloud_fraction"] == (mask == 1).mean()
+        erased += (mask == 1).sum()
+    assert erased == 64
+
+
+def test_a_chip_without_a_label_is_dropped_and_said(tmp_path):
+    """The label ends in the middle of the area."""
+    items = [add_scene(tmp_path, "A"), add_label(tmp_path, 60)]
+    out = tmp_path / "out"
+    samples = build(recipe(tmp_path, items, labels=WC), out)
+    fates = ledger(out)
+    assert 0 < len(samples) < 16
+    assert set(why(fates, "dropped")) == {("lock", "no_scene", "worldcover")}
+    assert len(fates) == 16
+
+
+def test_a_scene_that_ends_before_a_chip_does_not_serve_it(tmp_path):
+    loaded = recipe(tmp_path, [add_scene(tmp_path, "A", at=32)], s2={"min_valid": 100})
+    out = tmp_path / "out"
+    assert len(build(loaded, out)) == 8
+    fates = ledger(out)
+    assert set(fates[fates["state"] == "dropped"]["reason"]) == {"no_scene"}
+
+
+# What is broken ---------------------------------------------------------------------------------------------
+
+
+def cut(path: Path, share: float) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+
+
+def test_a_broken_band_takes_the_next_best_scene_and_is_amended(tmp_path):
+    """Survey reads masks alone, so the break shows in weave; every chip is cloudier in C than in B."""
+    columns = (0, 8, 16, 24)
+    items = [
+        add_scene(tmp_path, "A", day=1, seed=1),
+        add_scene(tmp_path, "B", day=2, seed=2, clouds=[np.s_[:, k : k + 1] for k in columns]),
+        add_scene(tmp_path, "C", day=3, seed=3, clouds=[np.s_[:, k : k + 3] for k in columns]),
+    ]
+    cut(tmp_path / "A" / "rededge1.tif", 0.02)
+    out = tmp_path / "out"
+    samples = build(recipe(tmp_path, items), out)
+    assert len(samples) == 16
+    for sample in samples.values():
+        assert sample.meta["layers"]["s2"]["items"] == [["B"]]
+        col, row = round((sample.affine.c - X) / 10), round((Y - sample.affine.f) / 10)
+        np.testing.assert_array_equal(sample.arrays["s2"][0], picture(2)[row : row + 16, col : col + 16])
+    amended = rows(out, "amendments")
+    assert {a["key"] for a in amended} == set(samples)
+    assert {(a["item"], a["stage"], a["layer"]) for a in amended} == {("A", "weave", "s2")}
+    assert all("rededge1.tif" in a["href"] for a in amended)
+    assert (ledger(out)["state"] == "written").all()
+
+
+def test_a_broken_block_costs_its_own_chips_alone(tmp_path, monkeypatch):
+    real = mosaic.read_band
+
+    def broken_east(asset, nodata, crs, affine, shape, method):
+        if "A/red.tif" in asset.href and affine.c + shape[1] * affine.a > X + 320:
+            raise PermanentSourceError("a block cannot be decoded", href=asset.href)
+        return real(asset, nodata, crs, affine, shape, method)
+
+    monkeypatch.setattr(mosaic, "read_band", broken_east)
+    items = [add_scene(tmp_path, "A", day=2), add_scene(tmp_path, "B", day=1, seed=2)]
+    samples = build(recipe(tmp_path, items), tmp_path / "out", tile_px=4096)
+    for sample in samples.values():
+        assert sample.meta["layers"]["s2"]["items"] == [["A" if sample.affine.c < X + 320 else "B"]]
+
+
+def test_chips_without_any_readable_scene_fail(tmp_path):
+    """As far as `allow` lets them; the others are written."""
+    items = [add_scene(tmp_path, "A"), add_scene(tmp_path, "B", day=11, at=32, seed=2)]
+    (tmp_path / "A" / "red.tif").write_bytes(b"no picture")
+    with pytest.raises(YieldError, match=r"8 of 16 chips failed.*red\.tif"):
+        build(recipe(tmp_path, items), tmp_path / "strict")
+    out = tmp_path / "out"
+    samples = build(recipe(tmp_path, items, name="loose", allow={"failed": 0.5}), out)
+    assert len(samples) == 8
+    fates = ledger(out)
+    failed = fates[fates["state"] == "failed"]
+    assert set(failed[["stage", "reason", "layer"]].itertuples(index=False, name=None)) == {
+        ("weave", "broken", "s2")
+    }
+    assert failed["href"].str.endswith("A/red.tif").all()
+    assert len(fates) == 16
+
+
+def test_a_missing_file_is_known_in_survey_where_it_is_the_mask(tmp_path):
+    items = [add_scene(tmp_path, "A", day=2), add_scene(tmp_path, "B", day=1, seed=2)]
+    (tmp_path / "A" / "scl.tif").unlink()
+    out = tmp_path / "out"
+    samples = build(recipe(tmp_path, items), out)
+    assert {s.meta["layers"]["s2"]["items"][0][0] for s in samples.values()} == {"B"}
+    assert {(a["item"], a["stage"]) for a in rows(out, "amendments")} == {("A", "survey")}
+
+
+def test_a_source_that_does_not_answer_leaves_its_batch_open(tmp_path, monkeypatch):
+    """No chip takes another scene by accident; what is done stays done, and the end is the same to the byte."""
+    items = [add_scene(tmp_path, "A", day=2), add_scene(tmp_path, "B", day=1, seed=2)]
+    loaded, out = recipe(tmp_path, items), tmp_path / "out"
+    real, calls = weave.read_scene, []
+
+    def flaky(scene, read, crs, affine, shape):
+        calls.append(affine.c)
+        if affine.c >= X + 480:
+            raise TransientSourceError("timed out", href="A/red.tif")
+        return real(scene, read, crs, affine, shape)
+
+    monkeypatch.setattr(weave, "read_scene", flaky)
+    with pytest.raises(TransientSourceError, match="weave: 4 of 16 batches are open: timed out"):
+        build(loaded, out, tile_px=16)
+    assert len(calls) == 16, "one batch that is open does not keep the others from their work"
+    assert not (out / "manifest.json").exists()
+    done = sorted((out / ".work").rglob("*.json"))
+    calls.clear()
+    monkeypatch.setattr(weave, "read_scene", lambda *a: (calls.append(a[3].c), real(*a))[1])
+    samples = build(loaded, out, tile_px=16)
+    assert len(done) > 12
+    assert calls == [X + 480] * 4
+    assert {s.meta["layers"]["s2"]["items"][0][0] for s in samples.values()} == {"A"}
+    monkeypatch.undo()
+    build(loaded, tmp_path / "fresh", tile_px=16)
+    assert digests(out) == digests(tmp_path / "fresh")
+
+
+def test_an_open_survey_goes_on_in_other_tiles(tmp_path, monkeypatch):
+    """Receipts of small tiles are none of large ones', though they have their numbers."""
+    items = [
+        add_scene(tmp_path, "A", clouds=[WEST]),
+        add_scene(tmp_path, "B", day=1, seed=2, clouds=[np.s_[:, 16:]]),
+    ]
+    loaded, out = recipe(tmp_path, items, s2={"max_cloud": 50}), tmp_path / "out"
+    real = survey.read_mask
+
+    def flaky(scene, read, crs, affine, shape):
+        if affine.f > Y - 100:
+            raise TransientSourceError("timed out")
+        return real(scene, read, crs, affine, shape)
+
+    monkeypatch.setattr(survey, "read_mask", flaky)
+    with pytest.raises(TransientSourceError, match="survey: "):
+        build(loaded, out, tile_px=16)
+    monkeypatch.undo()
+    samples = build(loaded, out, tile_px=32)
+    for sample in samples.values():
+        assert sample.meta["layers"]["s2"]["items"] == [["B" if sample.affine.c < X + 320 else "A"]]
+        assert sample.meta["layers"]["s2"]["cloud_fraction"] == 0
+    assert len(samples) == 16
+
+
+# Limits -----------------------------------------------------------------------------------------------------
+
+
+def test_bands_that_hold_less_than_the_mask_said_are_a_late_drop(tmp_path):
+    """`min_valid` is held against the mask in survey and against the bands in weave."""
+    items = [add_scene(tmp_path, "A", empty=[np.s_[:8, :3]], hidden=[np.s_[16:24, 24:27]])]
+    out = tmp_path / "out"
+    samples = build(recipe(tmp_path, items, s2={"min_valid": 90}), out)
+    fates = ledger(out)
+    dropped = fates[fates["state"] == "dropped"][["stage", "reason", "layer"]].itertuples(
+        index=False, name=None
+    )
+    assert sorted(dropped) == [("survey", "valid", "s2"), ("weave", "valid", "s2")]
+    assert len(samples) == 14
+    late = fates[fates["stage"] == "weave"]
+    assert late[late["state"] == "dropped"]["error"].item().endswith("0.6250")
+
+
+def test_the_cloudiest_chip_that_is_allowed_stays(tmp_path):
+    items = [add_scene(tmp_path, "A", clouds=[np.s_[:8, :4], np.s_[8:16, :5]])]
+    out = tmp_path / "out"
+    samples = build(recipe(tmp_path, items, s2={"max_cloud": 50}), out)
+    assert len(samples) == 15
+    assert max(s.meta["layers"]["s2"]["cloud_fraction"] for s in samples.values()) == 0.5
+    fates = ledger(out)
+    assert list(fates[fates["state"] == "dropped"]["reason"]) == ["cloud"]
+
+
+@pytest.mark.parametrize("percent", [99.9, 99.7, 0.1, 0.7, 57.3, 100, 0])
+def test_limits_in_percent_are_the_shares_they_name(tmp_path, percent):
+    """99.9 / 100 is 0.9990000000000001 in floats: a chip with 999 of 1000 pixels would be dropped."""
+    loaded = recipe(tmp_path, [], s2={"min_valid": percent, "max_cloud": percent})
+    limits = _limits(loaded, "s2")
+    whole = round(percent * 10)
+    assert limits.min_valid <= whole / 1000
+    assert limits.max_cloud >= whole / 1000
+
+
+def test_the_targets_pixel_is_measured_on_the_ground(tmp_path):
+    """20 m of web Mercator at 60 N are 10 m on the ground: no coarser than a pixel of 10 m."""
+    mercator = recipe(tmp_path, [], chips={"size": 16, "resolution": 20, "crs": "EPSG:3857"})
+    assert _target_area(mercator, (9.0, 60.0)) == pytest.approx(100, rel=0.01)
+    assert _target_area(recipe(tmp_path, []), (9.0, 60.0)) == 100
+    degrees = recipe(tmp_path, [], chips={"size": 16, "resolution": 1e-4, "crs": "EPSG:4326"})
+    assert _target_area(degrees, (9.0, 60.0)) == pytest.approx(11.13 * 11.13 / 2, rel=0.01)
+
+
+def test_keep_rules_are_held_against_what_survey_measured(tmp_path):
+    items = [add_scene(tmp_path, "A", clouds=[np.s_[:8, :4]]), add_label(tmp_path)]
+    out = tmp_path / "out"
+    rule = "s2.cloud_fraction < 0.1"
+    build(recipe(tmp_path, items, labels=WC, keep=[rule, "worldcover.80 <= 0.0"]), out)
+    assert why(ledger(out), "dropped") == [("survey", f"keep: {rule}", "s2")]
+
+
+def test_a_mosaic_names_its_scenes_and_their_time(tmp_path):
+    """West and east of one datatake, over midnight: the chip between them is of both, the one with more of it first."""
+    items = [
+        add_scene(tmp_path, "E", seed=2, at=40, day=11, time="00:00:05"),
+        add_scene(tmp_path, "W", seed=1, day=10, time="23:59:50"),
+    ]
+    wide = outline(UTM, X, Y - SIDE, X + 1040, Y)
+    over = {"time": "2021-06-10/2021-06-11", "min_valid": 100}
+    loaded = recipe(tmp_path, items, area=wide, chips={"size": 24}, s2=over)
+    samples = build(loaded, tmp_path / "out")
+    by_col = {}
+    for sample in samples.values():
+        said = sample.meta["layers"]["s2"]
+        by_col[round((sample.affine.c - X) / 10)] = (said["items"][0], said["datetime"])
+    assert by_col[0] == (["W"], ["2021-06-10T23:59:50Z"])
+    assert by_col[48] == (["E", "W"], ["2021-06-11T00:00:05Z"]) or by_col[48] == (
+        ["E"],
+        ["2021-06-11T00:00:05Z"],
+    )
+    assert by_col[72] == (["E"], ["2021-06-11T00:00:05Z"])
+
+
+def test_dark_pixels_tell_of_an_offset():
+    counters = {"n:s2:A": 20_000, "below:s2:A": 400, "dark:s2:A": 20_000,
+                "n:s2:B": 20_000, "below:s2:B": 0, "dark:s2:B": 0,
+                "n:s2:C": 20_000, "below:s2:C": 10, "dark:s2:C": 900,
+                "n:s2:D": 500, "below:s2:D": 500, "dark:s2:D": 0}  # fmt: skip
+    said = offset_warnings(counters)
+    assert [w.split(":")[1] for w in said] == ["A", "B"]
+    assert "twice" in said[0]
+    assert "still in the values" in said[1]
