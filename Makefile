@@ -27,7 +27,7 @@ demo: $(VENV)/.run ## Build, verify and draw a dataset from a small synthetic Ea
 	$(BIN)/chipweave demo
 
 test: $(VENV)/.test ## Run the tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-slow: $(VENV)/.test ## Kills, resumes, fuzzing: the long proofs
 	$(BIN)/python -m pytest -q -m slow

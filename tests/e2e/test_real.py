@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -133,19 +134,26 @@ def gdal(path: Path, index: int, sample: Sample, how: str, nodata: float | None)
     return out
 
 
-def around(array: np.ndarray) -> np.ndarray:
-    """Each pixel's 3 x 3 neighbourhood, (9, rows, cols), edges repeated."""
-    padded = np.pad(array, 1, mode="edge")
-    rows, cols = array.shape
+@lru_cache(maxsize=32)
+def around(path: Path, index: int) -> np.ndarray:
+    """Each pixel's 3 x 3 neighbourhood, (9, rows, cols), edges repeated, in the file's own type."""
+    with rasterio.open(path) as src:
+        padded = np.pad(src.read(index), 1, mode="edge")
+        rows, cols = src.shape
     return np.stack([padded[r : r + rows, c : c + cols] for r in range(3) for c in range(3)])
+
+
+@lru_cache(maxsize=64)
+def _index(path: Path, crs: str, affine: Affine, rows: int, cols: int) -> tuple[np.ndarray, np.ndarray]:
+    x, y = affine * np.meshgrid(np.arange(cols) + 0.5, np.arange(rows) + 0.5)
+    with rasterio.open(path) as src:
+        there = transformer(CRS.from_user_input(crs).to_wkt(), src.crs.to_wkt())
+        return ~src.transform * there.transform(x, y)
 
 
 def source_index(path: Path, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     """Where the pixel centres lie in the file: fractional column and row, whole numbers at pixel edges."""
-    with rasterio.open(path) as src:
-        there = transformer(CRS.from_user_input(sample.crs).to_wkt(), src.crs.to_wkt())
-        x, y = there.transform(*sample.centres())
-        return ~src.transform * (np.asarray(x), np.asarray(y))
+    return _index(path, sample.crs, sample.affine, sample.meta["height"], sample.meta["width"])
 
 
 def off_edges(path: Path, sample: Sample) -> np.ndarray:
@@ -157,13 +165,12 @@ def off_edges(path: Path, sample: Sample) -> np.ndarray:
 def compare_bilinear(out: np.ndarray, path: Path, index: int, sample: Sample, offset: int) -> int:
     """Hold a band against GDAL where no nodata is near; give the number of pixels compared."""
     expected = gdal(path, index, sample, "bilinear", 0) + offset
-    with rasterio.open(path) as src:
-        near = around(src.read(index).astype(float))
+    near = around(path, index)
     u, v = source_index(path, sample)
     rows, cols = near.shape[1:]
     row, col = np.floor(v).astype(int), np.floor(u).astype(int)
     inside = (row >= 0) & (col >= 0) & (row < rows) & (col < cols)
-    near = near[:, np.clip(row, 0, rows - 1), np.clip(col, 0, cols - 1)]
+    near = near[:, np.clip(row, 0, rows - 1), np.clip(col, 0, cols - 1)].astype(float)
     clean = inside & (near != 0).all(axis=0) & np.isfinite(expected)
     assert (out[clean] != NODATA).all()
     # 1 DN for rounding, 0.1 px x gradient for two ways to find a coordinate (the issue). The gradient from above:
