@@ -145,11 +145,13 @@ def finished(out: Path) -> dict[str, tuple[int, int, int]]:
     """
     found = {}
     folder = out / ".work" / "receipts"
-    for receipt in folder.glob("*.json"):
-        for path in folder.glob(f"{receipt.stem}.*"):
-            with contextlib.suppress(FileNotFoundError):
-                s = path.stat()
-                found[path.name] = (s.st_ino, s.st_size, s.st_mtime_ns)
+    # The whole folder may go while it is listed: the scratch is removed at the end.
+    with contextlib.suppress(FileNotFoundError):
+        for receipt in list(folder.glob("*.json")):
+            for path in list(folder.glob(f"{receipt.stem}.*")):
+                with contextlib.suppress(FileNotFoundError):
+                    s = path.stat()
+                    found[path.name] = (s.st_ino, s.st_size, s.st_mtime_ns)
     return found
 
 
