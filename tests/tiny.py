@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -82,5 +83,10 @@ def load(folder: Path, mapping: dict, name: str = "recipe.yaml"):
     return load_recipe(path)
 
 
+@lru_cache(maxsize=64)
+def transformer(source: str, target: str) -> pyproj.Transformer:
+    return pyproj.Transformer.from_crs(source, target, always_xy=True)
+
+
 def to_lonlat(crs: str, x, y):
-    return pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(x, y)
+    return transformer(crs, "EPSG:4326").transform(x, y)

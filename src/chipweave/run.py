@@ -260,7 +260,9 @@ def _weave(loaded: LoadedRecipe, planned: Planned, own: LockFile, run: Executor)
     ledger.write_ledger(planned.folder / ledger.NAME, fates)
     split = loaded.recipe.split
     asked = [n for n, f in split.fractions.items() if f > 0] if split else ["train"]
-    ledger.check_yield(fates, {row.split for r in done for row in r.samples}, asked, loaded.recipe.allow)
+    # What --limit leaves out is no loss that `allow` speaks of.
+    judged = [f for f in fates if f.reason != "limit"]
+    ledger.check_yield(judged, {row.split for r in done for row in r.samples}, asked, loaded.recipe.allow)
     return done
 
 

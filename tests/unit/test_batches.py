@@ -15,7 +15,7 @@ from chipweave.plan.decide import batch_chips
 from chipweave.plan.regions import read_chips
 from tiny import place
 
-quick = settings(max_examples=30, deadline=None)
+quick = settings(max_examples=20, deadline=None)
 
 
 def chips(cells, *, size=128, resolution=10.0, crs="EPSG:32632", anchor=(0.0, 0.0)) -> pd.DataFrame:

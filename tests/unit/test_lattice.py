@@ -60,7 +60,7 @@ def test_coordinates_are_where_proj_says(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.data())
 def test_windows_that_share_a_pixel_see_the_same_coordinate(case, data):
     of, row, col, onto = grids(case)
@@ -86,6 +86,7 @@ def test_windows_that_share_a_pixel_see_the_same_coordinate(case, data):
         ((0.00003, 0), 1e-4),
     ],
 )
+@settings(max_examples=40, deadline=None)
 @given(st.integers(-40_000, 40_000), st.integers(-40_000, 40_000), st.integers(1, 300))
 def test_all_windows_of_a_lattice_have_one_grid(anchor, res, i, j, size):
     """Corners with the float noise that sums and products give are the same grid to the last bit."""

@@ -21,6 +21,7 @@ from chipweave.pixels import (
     read_mask,
     read_scene,
 )
+from chipweave.pixels.masks import one_of
 from chipweave.pixels.radiometry import INT16_NODATA, count_clipped, to_int16
 from chipweave.pixels.read import classify, source_grid
 from tiny import UTM, assets, north_up, scene, write_tif
@@ -104,6 +105,18 @@ def test_scene_classes_to_a_mask():
     assert (mask_codes(codes, np.zeros(13, bool), SCL) == 255).all()
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(["uint8", "uint16", "int16", "int32", "float32"]),
+    st.lists(st.integers(-5, 70_000), max_size=6),
+    st.integers(0, 2**32),
+)
+def test_one_of_is_isin(dtype, wanted, seed):
+    codes = np.random.default_rng(seed).integers(0, 255, (4, 9)).astype(dtype)
+    wanted = [*wanted, int(codes[0, 0])]
+    np.testing.assert_array_equal(one_of(codes, wanted), np.isin(codes.astype(int), wanted))
+
+
 @pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
 def test_reflectance_is_shifted_clipped_and_counted(dtype):
     stored = np.array([1, 999, 1000, 32767, 1001, 5], dtype)
@@ -128,6 +141,7 @@ def test_reflectance_with_a_gain_is_rounded():
     )
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 65535), st.integers(-2000, 2000))
 def test_to_int16_is_the_plain_rule(stored, add):
     out = to_int16(np.array([stored], np.uint16), np.array([True]), 1.0, float(add))

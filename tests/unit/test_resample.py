@@ -21,7 +21,7 @@ from tiny import UTM, north_up, to_lonlat, write_tif
 
 DTYPES = ("uint8", "uint16", "int16", "int32", "float32")
 X, Y = 600_000.0, 5_200_000.0
-quick = settings(max_examples=12, deadline=None)
+quick = settings(max_examples=8, deadline=None)
 
 
 def warp(values, source, crs, affine, shape, method, valid=None, source_crs=UTM):
@@ -258,7 +258,7 @@ CASES = {
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("method", ["nearest", "bilinear", "mean", "mode"])
 @pytest.mark.parametrize("case", CASES)
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.data())
 def test_windows_cut_anywhere_equal_the_whole(case, method, dtype, data):
     crs, affine, source_crs, source, shape = CASES[case]

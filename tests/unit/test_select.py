@@ -9,16 +9,17 @@ from itertools import pairwise
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chipweave.errors import PermanentSourceError, TransientSourceError
 from chipweave.labels import LabelRead
 from chipweave.model import Asset, Legend, LegendClass, MaskRule
 from chipweave.pixels import LayerRead
-from chipweave.plan import survey
+from chipweave.plan import survey, tables
 from chipweave.plan.match import Candidate, candidates, datatakes, label_order, match_scenes
 from chipweave.plan.select import Limits, Measured, least_cloudy
 from chipweave.plan.survey import (
@@ -64,6 +65,7 @@ def test_a_datatake_goes_on_over_midnight_and_is_one_platforms():
     assert ids(datatakes([early, other, late])) == [["late", "early"], ["other"]]
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 200), st.sampled_from("ab")), max_size=12))
 def test_datatakes_part_the_scenes(minutes):
     start = datetime(2021, 6, 10, 22, tzinfo=UTC)
@@ -182,6 +184,7 @@ def test_ties_are_broken_in_the_contracts_order():
     assert ranking(measured("b", 0.1), measured("a", 0.1)) == ["a", "b"]
 
 
+@settings(max_examples=80, deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -389,6 +392,31 @@ def test_what_survey_found_survives_its_receipt(monkeypatch):
     again, passed_again = found_from_json(found_to_json(found, passed))
     assert repr(again) == repr(found)
     assert passed_again == passed
+
+
+def test_the_ranking_survives_its_table(monkeypatch, tmp_path):
+    """What weave needs to choose again comes back as it was, also when it is written in many groups."""
+    monkeypatch.setattr(tables, "ROW_GROUP", 2)
+    FakeMasks(monkeypatch, a="..#.......", b="#####.....", c="     .....", d="######....")
+    chips = [
+        chip(take("a", "b", cloud=float("nan")), take("c", "d"), take("x", broken="x lacks red"), key=key)
+        for key in ("p", "q", "dropped")
+    ]
+    choices, _ = choose(chips)
+    rows = [row for key in sorted(choices) for row in tables.imagery_rows(key, "s2", choices[key])]
+    rows += [row for key in ("p", "q") for row in tables.label_rows(key, "lc", ("m", "k"), "2021")]
+    tables.write_rows(tmp_path / "matches.parquet", iter(rows), tables.MATCHES)
+    table = pd.DataFrame([{"key": k, "place": k, "crs": UTM, "x": CHIP.x, "y": CHIP.y, "size": 10, "resolution": 10.0}
+                          for k in ("p", "q")])  # fmt: skip
+    scenes, chosen = tables.read_choices(tmp_path / "matches.parquet", table, ["s2"], ["lc"])
+    assert list(scenes) == ["p", "q"]
+    for key in ("p", "q"):
+        assert scenes[key].place == replace(CHIP, key=key)
+        assert repr(scenes[key].candidates["s2"]) == repr(tuple(m.candidate for m in choices[key].ranked))
+        assert scenes[key].labels == {"lc": ("m", "k")}
+        assert chosen[key] == {"s2": ("a", "b")}
+    tables.write_rows(tmp_path / "none.parquet", [], tables.MATCHES)
+    assert pd.read_parquet(tmp_path / "none.parquet").columns.tolist() == tables.MATCHES.names
 
 
 # Labels -----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from chipweave.pixels import mosaic
 from chipweave.plan import survey
 from chipweave.plan.layers import _limits, _target_area
 from chipweave.weave import offset_warnings
-from tiny import UTM, load, north_up, outline, write_tif
+from tiny import UTM, load, north_up, outline, to_lonlat, write_tif
 from worlds.harness import digests, ledger, read_samples
 from worlds.stac import item, write_catalog
 
@@ -367,6 +367,20 @@ def test_the_targets_pixel_is_measured_on_the_ground(tmp_path):
     assert _target_area(degrees, (9.0, 60.0)) == pytest.approx(11.13 * 11.13 / 2, rel=0.01)
 
 
+def test_a_limit_is_no_loss_that_allow_forbids(tmp_path):
+    items = [add_scene(tmp_path, "A")]
+    strict = recipe(tmp_path, items, allow={"dropped": 0.1}, split={
+        "method": "blocks", "block_km": 0.2, "fractions": {"train": 0.5, "val": 0.25, "test": 0.25}, "tolerance": 1,
+    })  # fmt: skip
+    out = tmp_path / "out"
+    samples = build(strict, out, limit=4, tile_px=16)
+    assert 4 <= len(samples) <= 6
+    assert {s.meta["split"] for s in samples.values()} == {"train", "val", "test"}
+    assert set(why(ledger(out), "dropped")) == {("limit", "limit", "")}
+    whole = build(strict, tmp_path / "whole", tile_px=16)
+    assert {k: whole[k].meta["split"] for k in samples} == {k: s.meta["split"] for k, s in samples.items()}
+
+
 def test_keep_rules_are_held_against_what_survey_measured(tmp_path):
     items = [add_scene(tmp_path, "A", clouds=[np.s_[:8, :4]]), add_label(tmp_path)]
     out = tmp_path / "out"
@@ -406,3 +420,51 @@ def test_dark_pixels_tell_of_an_offset():
     assert [w.split(":")[1] for w in said] == ["A", "B"]
     assert "twice" in said[0]
     assert "still in the values" in said[1]
+
+
+def test_a_dataset_across_the_date_line(tmp_path):
+    """Scene of zone 60 over ±180°, two rasters of classes that meet there, chips of both zones: all is found."""
+    crs, px, top = "EPSG:32760", 1 / 12000, -16.9
+    left, north = 819_200.0, 8_127_200.0
+    scl, red = np.full((40, 40), 4, np.uint8), picture(1, 80)
+    for key, array, res in (("red", red, 10), ("scl", scl, 20)):
+        write_tif(tmp_path / "A" / f"{key}.tif", array, crs, north_up(left, north, res), 0)
+    shape = outline(crs, left, north - 800, left + 800, north)
+    assert shape.geom_type == "MultiPolygon"
+    told = {
+        "datetime": "2021-06-10T00:00:00Z",
+        "proj:epsg": 32760,
+        "proj:shape": [80, 80],
+        "proj:transform": [10, 0, left, 0, -10, north],
+        "s2:processing_baseline": "02.14",
+    }
+    bands = {
+        "red": {"href": "./A/red.tif", "eo:bands": [{"common_name": "red"}]},
+        "scl": {"href": "./A/scl.tif"},
+    }
+    own = item("A", "sentinel-2-l2a", "EPSG:4326", (179, -17, 179.5, -16.9), told, bands)
+    own |= {"geometry": shapely.geometry.mapping(shape), "bbox": [179.9, -17, -179.9, -16.9]}
+    items = [own]
+    for name, west in (("w", 180 - 240 * px), ("e", -180.0)):
+        codes = np.full((1200, 240), {"w": 10, "e": 80}[name], np.uint8)
+        write_tif(tmp_path / name / "map.tif", codes, "EPSG:4326", north_up(west, top, px), 0)
+        bounds = (west, top - 1200 * px, west + 240 * px, top)
+        items.append(
+            item(name, "esa-worldcover", "EPSG:4326", bounds,
+                 {"datetime": "2021-01-01T00:00:00Z", "esa_worldcover:product_version": "2.0.0", "proj:epsg": 4326},
+                 {"map": {"href": f"./{name}/map.tif"}})
+        )  # fmt: skip
+    s2 = {"bands": ["red"], "min_valid": 0}
+    chips = {"size": 16, "lattice": {"anchor": [80, 0]}}
+    samples = build(recipe(tmp_path, items, area=shape, s2=s2, labels=WC, chips=chips), tmp_path / "out")
+    assert {s.crs for s in samples.values()} == {"EPSG:32760", "EPSG:32701"}
+    crossing = 0
+    for sample in samples.values():
+        lon, _ = to_lonlat(sample.crs, *sample.centres())
+        sure = np.abs(np.abs(lon) - 180) > px
+        np.testing.assert_array_equal(sample.arrays["worldcover"][sure], np.where(lon > 0, 10, 80)[sure])
+        crossing += bool((lon > 0).any() and (lon < 0).any())
+        assert (sample.arrays["s2"] != NODATA).mean() == sample.meta["layers"]["s2"]["valid_fraction"] > 0
+        w, _, e, _ = sample.meta["bbox"]
+        assert (w > e) == bool((lon > 0).any() and (lon < 0).any()) or abs(abs(w) - 180) < 0.01
+    assert crossing

@@ -11,6 +11,7 @@ from affine import Affine
 
 from chipweave.errors import PermanentSourceError
 from chipweave.model import Legend, Scene
+from chipweave.pixels.masks import one_of
 from chipweave.pixels.mosaic import read_band
 from chipweave.pixels.resample import Method
 
@@ -42,7 +43,7 @@ def read_label(scene: Scene, read: LabelRead, crs: str, affine: Affine, shape: t
     if asset is None:
         raise PermanentSourceError(f"item {scene.id} has no asset for band {read.band}", href=scene.id)
     codes, ok = read_band(asset, read.nodata, crs, affine, shape, read.method)
-    known = ok & np.isin(codes, read.legend.codes)
+    known = ok & one_of(codes, read.legend.codes)
     return np.where(known, codes, read.legend.nodata).astype(read.legend.dtype)
 
 

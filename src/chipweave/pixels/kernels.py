@@ -55,14 +55,14 @@ def fixed_coordinates(
     qu = np.empty((height, width), np.int64)
     qv = np.empty((height, width), np.int64)
     for r in range(height):
-        big_r = row + r
-        i = big_r // step
-        fr = (big_r - i * step + 0.5) / step
+        i = (row + r) // step
+        fr = (row + r - i * step + 0.5) / step
         i -= first_row
-        for c in range(width):
-            big_c = col + c
-            j = big_c // step
-            fc = (big_c - j * step + 0.5) / step
+        c = 0
+        while c < width:  # a cell of the lattice at a time
+            j = (col + c) // step
+            within = col + c - j * step
+            stop = min(c + step - within, width)
             j -= first_col
             u00, u10, u01, u11 = nodes_u[i, j], nodes_u[i + 1, j], nodes_u[i, j + 1], nodes_u[i + 1, j + 1]
             if turn != 0:
@@ -73,17 +73,20 @@ def fixed_coordinates(
             ur = u01 + (u11 - u01) * fr
             vl = nodes_v[i, j] + (nodes_v[i + 1, j] - nodes_v[i, j]) * fr
             vr = nodes_v[i, j + 1] + (nodes_v[i + 1, j + 1] - nodes_v[i, j + 1]) * fr
-            u = ul + (ur - ul) * fc
-            v = vl + (vr - vl) * fc
-            if np.isfinite(u) and np.isfinite(v) and abs(u) < 1e12 and abs(v) < 1e12:
-                q = np.int64(np.floor(u * _SNAP + 0.5))
+            # Not a number where one of the nodes is infinite.
+            mapped = abs(ul) + abs(ur) + abs(vl) + abs(vr) < 1e12
+            for k in range(c, stop):
+                if not mapped:
+                    qu[r, k] = _FAR
+                    qv[r, k] = _FAR
+                    continue
+                fc = (within + (k - c) + 0.5) / step
+                q = np.int64(np.floor((ul + (ur - ul) * fc) * _SNAP + 0.5))
                 if turn != 0 and (q < low or q >= low + turn):
                     q = (q - low) % turn + low
-                qu[r, c] = q
-                qv[r, c] = np.int64(np.floor(v * _SNAP + 0.5))
-            else:
-                qu[r, c] = _FAR
-                qv[r, c] = _FAR
+                qu[r, k] = q
+                qv[r, k] = np.int64(np.floor((vl + (vr - vl) * fc) * _SNAP + 0.5))
+            c = stop
     return qu, qv
 
 

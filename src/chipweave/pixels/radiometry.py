@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -27,11 +29,12 @@ def to_int16(
         Of the scene's band: see `Asset`.
     """
     if gain == 1.0 and float(add).is_integer() and np.issubdtype(stored.dtype, np.integer):
-        wide = stored.astype(np.int64) + int(add)
+        small = stored.dtype.itemsize <= 2 and abs(add) < 1 << 30
+        wide: npt.NDArray[Any] = stored.astype(np.int32 if small else np.int64) + int(add)
     else:
         wide = np.rint(np.where(ok, stored.astype(np.float64), 0.0) * gain + add).astype(np.int64)
-    values = np.clip(wide, -INT16_LIMIT, INT16_LIMIT).astype(np.int16)
-    values[~ok] = INT16_NODATA
+    values: npt.NDArray[np.int16] = np.clip(wide, -INT16_LIMIT, INT16_LIMIT, out=wide).astype(np.int16)
+    np.copyto(values, np.int16(INT16_NODATA), where=~ok)
     return values
 
 

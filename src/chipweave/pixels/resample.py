@@ -7,6 +7,7 @@ the target is coarser, the mean or the mode of the source centres inside it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from chipweave.pixels import kernels
 from chipweave.pixels.kernels import SNAP
-from chipweave.pixels.lattice import Grid, Lattice, make_lattice
+from chipweave.pixels.lattice import FixedArray, Grid, Lattice, make_lattice
 
 Method = Literal["nearest", "bilinear", "mean", "mode"]
 AnyArray = npt.NDArray[np.generic]
@@ -89,7 +90,8 @@ def resample(
     if np.prod((clipped if gathers else box)[2:], dtype=np.float64) > LARGE and max(window[2:]) > 64:
         return _halves(source, source_shape, target, window, method, read, dtype)
     if gathers:
-        return _gather(lattice, clipped, method, read, dtype)
+        qu, qv = _coordinates(target, source, window, source_shape[1] / 2)
+        return _gather(qu, qv, clipped, method, read, dtype)
     return _coarsen(source, source_shape, target, window, box, method, read, dtype)
 
 
@@ -113,18 +115,26 @@ def _halves(
     return np.concatenate([d[0] for d in done], axis), np.concatenate([d[1] for d in done], axis)
 
 
+@lru_cache(maxsize=1)
+def _coordinates(
+    of: Grid, onto: Grid, window: tuple[int, int, int, int], centre: float
+) -> tuple[FixedArray, FixedArray]:
+    """`Lattice.fixed` of a window, kept for the next band of the same grid: as dear as resampling it."""
+    return make_lattice(of, onto, *window, centre=centre).fixed()
+
+
 def _gather(
-    lattice: Lattice,
+    qu: FixedArray,
+    qv: FixedArray,
     block: tuple[int, int, int, int],
     method: Method,
     read: ReadBlock,
     dtype: np.dtype[np.generic],
 ) -> tuple[AnyArray, BoolArray]:
     """Nearest or bilinear from a block of the file."""
-    out = np.zeros((lattice.height, lattice.width), dtype)
-    ok = np.zeros(out.shape, np.bool_)
+    out = np.zeros(qu.shape, dtype)
+    ok = np.zeros(qu.shape, np.bool_)
     values, valid = read(*block)
-    qu, qv = lattice.fixed()
     if method == "nearest":
         kernels.nearest(values, valid, block[0], block[1], qu, qv, out, ok)
     elif np.issubdtype(dtype, np.integer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -116,19 +116,7 @@ def make_plan(
     chips = match_chips(places, layers.reads)
     found, amendments = _survey(loaded, out, own, layers, chips, run, tile_px)
     table = chip_table(loaded, places, chips, found)
-    rows = [
-        row
-        for key in sorted(found)
-        for layer, choice in found[key].choices.items()
-        for row in tables.imagery_rows(key, layer, choice)
-    ] + [
-        row
-        for key in sorted(found)
-        for layer, items in chips[key].labels.items()
-        if items
-        for row in tables.label_rows(key, layer, items, layers.reads.scenes[layer][items[0]].edition)
-    ]
-    tables.write_rows(folder / "matches.parquet", rows, tables.MATCHES)
+    tables.write_rows(folder / "matches.parquet", _match_rows(found, chips, layers), tables.MATCHES)
     tables.write_rows(folder / "amendments.parquet", tables.amendment_rows(amendments), tables.AMENDMENTS)
     try:
         table, result = split_chips(loaded, table)
@@ -141,6 +129,19 @@ def make_plan(
     own.save(out)
     tables.write_chips(folder / "chips.parquet", table)
     return Planned(out, table, layers, _digest(out, own))
+
+
+def _match_rows(
+    found: Mapping[str, Found], chips: Mapping[str, ChipScenes], layers: BuildLayers
+) -> Iterator[dict[str, Any]]:
+    for key in sorted(found):
+        for layer, choice in found[key].choices.items():
+            yield from tables.imagery_rows(key, layer, choice)
+    for key in sorted(found):
+        for layer, items in chips[key].labels.items():
+            if items:
+                edition = layers.reads.scenes[layer][items[0]].edition
+                yield from tables.label_rows(key, layer, items, edition)
 
 
 def _freeze(

@@ -6,9 +6,11 @@ What weave does comes from these files alone, so a resumed build reads the same 
 from __future__ import annotations
 
 import io
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,15 @@ MATCHES = pa.schema(
         ("broken", pa.string()),
     ]
 )
+ROW_GROUP = 100_000
+"""Rows that are held as Python objects at a time."""
+
 AMENDMENTS = pa.schema([(name, pa.string()) for name in ("key", "layer", "item", "stage", "href", "error")])
+
+
+_CHOICE = [
+    "key", "layer", "rank", "order", "item", "datetime", "chosen", "coverage", "catalog_cloud", "same_crs", "broken"
+]  # fmt: skip
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
@@ -61,8 +71,12 @@ def write_places(path: Path, places: gpd.GeoDataFrame) -> None:
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
-    """Write rows under a fixed schema, also where there are none."""
-    atomic_write_bytes(path, parquet_bytes(pa.Table.from_pylist([dict(r) for r in rows], schema=schema)))
+    """Write rows under a fixed schema, also where there are none; a group at a time, as millions may come."""
+    sink, left = io.BytesIO(), iter(rows)
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        while group := [dict(row) for row in islice(left, ROW_GROUP)]:
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+    atomic_write_bytes(path, sink.getvalue())
 
 
 def write_chips(path: Path, chips: pd.DataFrame) -> None:
@@ -127,14 +141,17 @@ def read_choices(
     found: dict[str, dict[str, dict[int, list[dict[str, Any]]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
-    for row in pq.read_table(path).to_pylist():
-        if row["key"] in keys:
-            found[row["key"]][row["layer"]][row["rank"]].append(row)
+    for group in pq.ParquetFile(path).iter_batches(batch_size=ROW_GROUP, columns=_CHOICE):
+        for row in group.to_pylist():
+            if row["key"] in keys:
+                # A few hundred scenes stand in millions of rows.
+                row |= {name: sys.intern(row[name]) for name in ("item", "datetime", "broken")}
+                found[row["key"]][row["layer"]][row["rank"]].append(row)
     scenes, chosen = {}, {}
     records: list[dict[str, Any]] = chips.to_dict("records")  # type: ignore[assignment]  # column names are text
     for record in records:
         key = str(record["key"])
-        own = found[key]
+        own = found.pop(key, defaultdict(lambda: defaultdict(list)))
         scenes[key] = ChipScenes(
             place=place_of(record),
             candidates={n: tuple(_candidate(own[n][rank]) for rank in sorted(own[n])) for n in imagery},
