@@ -15,17 +15,12 @@ from worlds.server import serve
 from worlds.stac import write_catalog
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def test_an_unreachable_catalog_is_4(tmp_path):
-    mapping = small(f"http://127.0.0.1:{free_port()}")
-    done = refuse(
-        4, "build", write_recipe(tmp_path / "r.yaml", mapping), "-o", tmp_path / "out", names=("127.0.0.1",)
-    )
+    with socket.socket() as held:  # bound, never listening: refused, and no other test's server can take the port
+        held.bind(("127.0.0.1", 0))
+        mapping = small(f"http://127.0.0.1:{held.getsockname()[1]}")
+        recipe = write_recipe(tmp_path / "r.yaml", mapping)
+        done = refuse(4, "build", recipe, "-o", tmp_path / "out", names=("127.0.0.1",))
     assert len(done.stderr.splitlines()) <= 20
 
 

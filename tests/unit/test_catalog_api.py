@@ -116,12 +116,12 @@ class TestApi:
             list(open_source(api.url, Notes()).search(["sentinel-2-l2a"], CELL, JUNE, 9))
 
     def test_nobody_listens(self):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
         began = time.monotonic()
-        with pytest.raises(TransientSourceError) as caught:
-            open_source(f"http://user:hunter2@127.0.0.1:{port}/stac?token=hunter3", Notes())
+        with socket.socket() as held:  # bound, never listening: no server of another test can take the port
+            held.bind(("127.0.0.1", 0))
+            port = held.getsockname()[1]
+            with pytest.raises(TransientSourceError) as caught:
+                open_source(f"http://user:hunter2@127.0.0.1:{port}/stac?token=hunter3", Notes())
         assert time.monotonic() - began < 6
         assert caught.value.exit_code == 4
         assert f"http://127.0.0.1:{port}/stac cannot be reached: connection refused" in caught.value.message
