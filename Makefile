@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check bench docs constraints clean
+.PHONY: help demo test test-slow check bench bench-peers docs constraints clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,8 +37,20 @@ check: $(VENV)/.dev ## Lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.test ## Measure against stated limits; writes benchmarks/latest.json
-	$(BIN)/python -m benchmarks
+$(VENV)-bench/.run: pyproject.toml constraints.txt
+	test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	touch $@
+
+$(VENV)-peers/.run:
+	test -x $(VENV)-peers/bin/python || $(PYTHON) -m venv $(VENV)-peers
+	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 torchvision==0.28.0 rslearn einops
+	touch $@
+
+bench: $(VENV)-bench/.run ## Measure against stated limits; writes benchmarks/latest.json
+	CHIPWEAVE_BENCH_PEERS=$(VENV)-peers $(VENV)-bench/bin/python -m benchmarks
+
+bench-peers: $(VENV)-peers/.run ## Install rslearn apart; `make bench` then measures against it
 
 docs: $(VENV)/.run ## Write the reference of recipe keys from their models
 	$(BIN)/python -m docs.reference
@@ -49,4 +61,4 @@ constraints: ## Resolve constraints.txt again
 	  --no-emit-index-url --no-header --no-annotate -o constraints.txt
 
 clean: ## Remove what the targets made
-	rm -rf .venv .venv-* chipweave-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .bench chipweave-demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

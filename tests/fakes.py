@@ -95,6 +95,7 @@ class Options:
     origin: tuple[float, float] = (500_000.0, 4_400_000.0)
     mask: str = "keep"
     leakage: str = "fail"
+    encoding: str = "npy"
 
 
 Change = Callable[[list[Woven]], list[Woven]]
@@ -237,14 +238,14 @@ def seal(folder: Path, woven: Sequence[Woven], fates: Sequence[Fate], specs, o: 
     work = folder / ".work"
     stats, rows = PartialStats(), []
     (work / "parts").mkdir(parents=True)
-    with PartWriter(work / part_name(0)) as part:
+    with PartWriter(work / part_name(0), o.encoding) as part:
         for one in woven:
             entry = part.add(one.sample)
             rows.append(SampleRow(entry.key, entry.split, entry.offset, entry.size, entry.members, one.facts))
             for spec in specs:
                 stats.add(spec, one.sample.split, one.sample.arrays[spec.name])
         part.close()
-    receipt = Receipt(0, part_name(0), part.bytes, part.sha256, rows, [], stats)
+    receipt = Receipt(0, part_name(0), part.bytes, part.xxh3, rows, [], stats)
     deal = make_deal(folder, work, [receipt], "global", 7)
     shards = deal_webdataset(deal, 5) if o.tars else []
     if o.zarr:
@@ -260,6 +261,7 @@ def seal(folder: Path, woven: Sequence[Woven], fates: Sequence[Fate], specs, o: 
             "method": "blocks", "block_km": o.block_km, "buffer_m": o.buffer_m, "seed": 7,
             "fractions": o.fractions, "leakage": o.leakage,
         },
+        "output": {"encoding": o.encoding},
     }  # fmt: skip
     atomic_write_text(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False))
     lock = {"recipe": "0" * 64, "versions": {"chipweave": "0.1.0", "numpy": np.__version__}, "limit": None}

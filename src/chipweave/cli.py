@@ -40,6 +40,7 @@ Scheduler = Annotated[str | None, typer.Option(help="Address of a running Dask s
 LockOption = Annotated[
     Path | None, typer.Option("--lock", help="Take the snapshot of this dataset, search nothing.")
 ]
+LoaderOption = Annotated[str, typer.Option(help="Who reads pixels: native; odc or stackstac as references.")]
 
 
 def _emit(result: Mapping[str, Any], as_json: bool, text: Callable[[Mapping[str, Any]], str]) -> None:
@@ -84,20 +85,17 @@ def build(
     scheduler: Scheduler = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Whole tiles with about this many chips.")] = None,
     lock: LockOption = None,
-    loader: Annotated[str, typer.Option(help="How pixels are read.")] = "native",
+    loader: LoaderOption = "native",
     catalog: CatalogOption = None,
     sets: Sets = None,
     as_json: AsJson = False,
 ) -> None:
     """Build a dataset from a recipe; a stopped build goes on where it was."""
     from chipweave import run  # noqa: PLC0415
-    from chipweave.errors import NotBuiltError  # noqa: PLC0415
 
-    if loader != "native":
-        raise NotBuiltError(f"--loader {loader}: not built yet", hint="leave it out: native is the default")
     loaded = _load(recipe, sets, catalog)
     _emit(
-        run.build(loaded, out, workers=workers, scheduler=scheduler, limit=limit, lock=lock),
+        run.build(loaded, out, workers=workers, scheduler=scheduler, limit=limit, lock=lock, loader=loader),
         as_json,
         _yield_text,
     )
@@ -110,6 +108,7 @@ def plan(
     workers: Workers = None,
     scheduler: Scheduler = None,
     lock: LockOption = None,
+    loader: LoaderOption = "native",
     catalog: CatalogOption = None,
     sets: Sets = None,
     as_json: AsJson = False,
@@ -118,7 +117,11 @@ def plan(
     from chipweave import run  # noqa: PLC0415
 
     loaded = _load(recipe, sets, catalog)
-    _emit(run.plan(loaded, out, workers=workers, scheduler=scheduler, lock=lock), as_json, _yield_text)
+    _emit(
+        run.plan(loaded, out, workers=workers, scheduler=scheduler, lock=lock, loader=loader),
+        as_json,
+        _yield_text,
+    )
 
 
 @app.command()

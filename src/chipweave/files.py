@@ -60,11 +60,18 @@ def writing(path: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes the name, else it is removed.
 
     The temporary name keeps the suffix. File and folder are flushed to the disk before and after the
     rename, so after a power cut the file is whole or not there. The folder is made where it is missing.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    durable
+        False for scratch whose contents are checked before they are used: it is not waited for the disk.
 
     Raises
     ------
@@ -78,12 +85,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            flush(temporary)
+            if durable:
+                flush(temporary)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        flush(path.parent)
+        if durable:
+            flush(path.parent)
 
 
 def flush(path: Path) -> None:

@@ -4,104 +4,47 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal
 
 import pandas as pd
 import pyarrow.parquet as pq
 
 from chipweave import describe
 from chipweave.errors import TransientSourceError, UsageError
+from chipweave.executor import executor
 from chipweave.files import atomic_write_text, folder_lock, sweep
+from chipweave.pixels import loaders
 from chipweave.plan import lockfile, tables
 from chipweave.plan.batches import limit_tiles
 from chipweave.plan.decide import fates_of
 from chipweave.plan.lockfile import LockFile
 from chipweave.plan.planning import SNAPSHOT, WORK, Executor, Planned, forecast, make_plan, still_open, warn
-from chipweave.plan.survey import subset
 from chipweave.recipe import LoadedRecipe, require_built
+from chipweave.recipe.outcome import Window
 from chipweave.shards import deal, index, ledger, manifest, receipts, stats, zarr_out
-from chipweave.weave import Batch, ChipTask, offset_warnings, weave_batch
+from chipweave.shards.windows import Windows
+from chipweave.weave import Batch, offset_warnings, weave_task
 
 log = logging.getLogger("chipweave")
 
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-def _serial(function: Callable[[T], R], tasks: Sequence[T], /) -> Iterator[R]:
-    for task in tasks:
-        yield function(task)
-
 
 @contextmanager
-def executor(workers: int | None, scheduler: str | None) -> Iterator[Executor]:
-    """Serial where `workers` is 0, a Dask cluster at `scheduler`, else a local one of `workers` processes.
-
-    Parameters
-    ----------
-    workers
-        Processes; None is one a core.
-    scheduler
-        Address of a running scheduler, such as ``tcp://host:8786``; its workers must see the output folder.
-
-    Raises
-    ------
-    TransientSourceError
-        The scheduler does not answer.
-    """
-    if workers == 0 and scheduler is None:
-        yield _serial
-        return
-    import dask  # noqa: PLC0415 - a second of import that serial builds save
-    from distributed import Client, LocalCluster  # noqa: PLC0415
-
-    if scheduler is not None:
-        try:
-            client = Client(scheduler, timeout="10s")
-        except OSError as error:
-            raise TransientSourceError(f"no Dask scheduler answers at {scheduler}: {error}") from error
-        with client:
-            yield partial(_on_dask, client)
-        return
-    count = workers or os.cpu_count() or 1
-    with (
-        # What goes wrong in a task comes back with it; what workers say while they shut down helps nobody.
-        dask.config.set({"logging": {"distributed": "critical"}}),
-        LocalCluster(
-            n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit=0,
-            silence_logs=logging.ERROR,
-        ) as cluster,
-        Client(cluster) as client,
-    ):  # fmt: skip
-        yield partial(_on_dask, client)
-
-
-def _on_dask(client: Any, function: Callable[[T], R], tasks: Sequence[T], /) -> Iterator[R]:
-    """A batch a task: seconds of work, arguments of a few kilobytes, never pixels back."""
-    futures = [client.submit(function, task, pure=False) for task in tasks]
-    try:
-        for future in futures:
-            yield future.result()
-            future.release()
-    finally:
-        client.cancel(futures)
-
-
-@contextmanager
-def _own(folder: Path, loaded: LoadedRecipe, limit: int | None) -> Iterator[tuple[LockFile, bool]]:
+def _own(
+    folder: Path, loaded: LoadedRecipe, limit: int | None, loader: str
+) -> Iterator[tuple[LockFile, bool]]:
     """Hold the folder; give its lock file, and whether it is finished.
 
     Raises
     ------
     UsageError
-        Another recipe's folder, another process in it, or a folder that holds something else.
+        Another recipe's or loader's folder, another process in it, or a folder that holds something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with folder_lock(folder):
@@ -110,17 +53,21 @@ def _own(folder: Path, loaded: LoadedRecipe, limit: int | None) -> Iterator[tupl
         if lock is not None and lock.sha256 != loaded.digest and not (folder / SNAPSHOT).exists():
             # Nothing was frozen for the other recipe: a corrected one may have the folder.
             shutil.rmtree(folder / "plan", ignore_errors=True)
-            lock = LockFile(loaded.recipe.name, loaded.digest, limit)
+            lock = LockFile(loaded.recipe.name, loaded.digest, limit, loader)
             lock.stamp("started")
         if lock is None:
             if any(folder.iterdir()):
                 raise UsageError(f"{folder} holds something else", hint="name an empty or a new folder")
-            lock = LockFile(loaded.recipe.name, loaded.digest, limit)
+            lock = LockFile(loaded.recipe.name, loaded.digest, limit, loader)
             lock.stamp("started")
         elif lock.sha256 != loaded.digest:
             raise UsageError(
                 f"{folder} belongs to another recipe ({lock.name}, {lock.sha256[:12]}; this is {loaded.digest[:12]})",
                 hint="build into another folder",
+            )
+        elif loader != lock.loader and (folder / SNAPSHOT).exists():
+            raise UsageError(
+                f"{folder} was begun with --loader {lock.loader}", hint="use the same, or another folder"
             )
         elif limit != lock.limit and (finished or (folder / WORK / receipts.FOLDER).exists()):
             raise UsageError(
@@ -129,7 +76,7 @@ def _own(folder: Path, loaded: LoadedRecipe, limit: int | None) -> Iterator[tupl
         if finished:
             shutil.rmtree(folder / WORK, ignore_errors=True)  # killed between the manifest and this
         else:
-            lock.limit = limit
+            lock.limit, lock.loader = limit, loader
             sweep(folder)
             atomic_write_text(folder / "recipe.yaml", loaded.to_yaml())
             lock.save(folder)
@@ -143,6 +90,7 @@ def plan(
     workers: int | None = None,
     scheduler: str | None = None,
     lock: Path | None = None,
+    loader: str = loaders.DEFAULT,
 ) -> dict[str, Any]:
     """Place, lock and survey; write the plan below `out` and say what a build would yield.
 
@@ -156,6 +104,8 @@ def plan(
         See `executor`.
     lock
         A dataset whose snapshot is taken instead of a search.
+    loader
+        Who reads pixels: ``native``, ``odc`` or ``stackstac``; a folder stays with the one it was begun with.
 
     Returns
     -------
@@ -163,7 +113,8 @@ def plan(
         The forecast: placed, kept, dropped by reason, chips by split, expected bytes.
     """
     require_built(loaded)
-    with _own(out, loaded, None) as (own, finished), executor(workers, scheduler) as run:
+    loaders.check(loader)
+    with _own(out, loaded, None, loader) as (own, finished), executor(workers, scheduler) as run:
         if finished:
             return _built(out, own)
         record = partial(ledger.write_ledger, out / ledger.NAME)
@@ -179,6 +130,7 @@ def build(
     limit: int | None = None,
     lock: str | Path | None = None,
     tile_px: int | None = None,
+    loader: str = loaders.DEFAULT,
 ) -> dict[str, Any]:
     """Build a dataset: plan, weave, deal, seal, describe. A build that was stopped goes on where it was.
 
@@ -196,6 +148,8 @@ def build(
         A dataset whose snapshot is taken instead of a search.
     tile_px
         Side of a tile in pixels; no pixel depends on it.
+    loader
+        Who reads pixels: ``native``, ``odc`` or ``stackstac``; a folder stays with the one it was begun with.
 
     Returns
     -------
@@ -209,7 +163,8 @@ def build(
     """
     require_built(loaded)
     folder = Path(out)
-    with _own(folder, loaded, limit) as (own, finished), executor(workers, scheduler) as run:
+    loaders.check(loader)
+    with _own(folder, loaded, limit, loader) as (own, finished), executor(workers, scheduler) as run:
         if finished:
             return _built(folder, own)
         record = partial(ledger.write_ledger, folder / ledger.NAME)
@@ -218,14 +173,28 @@ def build(
         )
         owed = [s.credit for s in planned.layers.specs if s.credit is not None]
         describe.check_licence(loaded.recipe.licence, owed)
-        done = _weave(loaded, planned, own, run)
-        _seal(loaded, planned, own, done, run)
+        windows = _windows(loaded, planned)
+        done = _weave(loaded, planned, own, run, windows)
+        _seal(loaded, planned, own, done, run, windows)
         return _built(folder, own)
 
 
-def _weave(loaded: LoadedRecipe, planned: Planned, own: LockFile, run: Executor) -> list[receipts.Receipt]:
+def _windows(loaded: LoadedRecipe, planned: Planned) -> Windows | None:
+    output, folder = loaded.recipe.output, planned.folder.absolute()
+    if not isinstance(output.shuffle, Window):
+        return None
+    return Windows(folder, folder / WORK, output.shuffle.window, output.samples_per_shard, _seed(loaded))
+
+
+def _seed(loaded: LoadedRecipe) -> int:
+    return loaded.recipe.split.seed if loaded.recipe.split else 0
+
+
+def _weave(
+    loaded: LoadedRecipe, planned: Planned, own: LockFile, run: Executor, windows: Windows | None
+) -> list[receipts.Receipt]:
     """Weave all batches, write the ledger, and hold the yield against the recipe."""
-    work = planned.folder / WORK
+    work = planned.folder.absolute() / WORK
     chips = planned.chips
     if own.limit is not None and (chips["state"] == "kept").any():
         kept = chips["state"] == "kept"
@@ -237,25 +206,9 @@ def _weave(loaded: LoadedRecipe, planned: Planned, own: LockFile, run: Executor)
             "limit",
             "limit",
         ]
-    batches = _batches(planned, chips, f"{planned.digest}:{own.limit}")
-    ready = [receipts.load_receipt(work, b.number, digest=b.digest) is not None for b in batches]
-    if any(ready):
-        log.info("weave: %d of %d batches are there already", sum(ready), len(batches))
-    open_batches: list[TransientSourceError] = []
-    for n, result in enumerate(run(partial(_weave_task, work=work), batches), 1):
-        if isinstance(result, TransientSourceError):
-            open_batches.append(result)
-        else:
-            log.info("weave: batch %d of %d, %d samples", n, len(batches), result)
-    still_open("weave", open_batches, len(batches))
-    done = []
-    for batch in batches:
-        receipt = receipts.load_receipt(work, batch.number, digest=batch.digest)
-        if receipt is None:
-            raise TransientSourceError(
-                f"batch {batch.number} left no receipt", hint="run the same command again"
-            )
-        done.append(receipt)
+    batches = _batches(planned, chips, own.limit, loaded.recipe.output.encoding)
+    weave = partial(_woven, work=work, run=run)
+    done = windows.run(batches, weave, run) if windows else weave(batches)
     fates = fates_of(chips) + [f for r in done for f in r.fates]
     ledger.write_ledger(planned.folder / ledger.NAME, fates)
     split = loaded.recipe.split
@@ -266,40 +219,46 @@ def _weave(loaded: LoadedRecipe, planned: Planned, own: LockFile, run: Executor)
     return done
 
 
-def _weave_task(batch: Batch, work: Path) -> int | TransientSourceError:
-    try:
-        return weave_batch(batch, work)
-    except TransientSourceError as error:
-        return error
+def _woven(batches: Sequence[Batch], work: Path, run: Executor) -> list[receipts.Receipt]:
+    """Weave batches, those that an earlier run finished excepted, and give the receipts of all."""
+    found = {b.number: receipts.load_receipt(work, b.number, digest=b.digest) for b in batches}
+    todo = [b for b in batches if found[b.number] is None]
+    ready = len(batches) - len(todo)
+    if ready:
+        log.info("weave: %d of %d batches are there already", ready, len(batches))
+    open_batches: list[TransientSourceError] = []
+    for n, result in enumerate(run(partial(weave_task, work=work), todo), ready + 1):
+        if isinstance(result, TransientSourceError):
+            open_batches.append(result)
+        else:
+            log.info("weave: batch %d of %d, %d samples", n, len(batches), result)
+    still_open("weave", open_batches, len(batches))
+    done = []
+    for batch in batches:
+        receipt = found.pop(batch.number) or receipts.load_receipt(work, batch.number, digest=batch.digest)
+        if receipt is None:
+            raise TransientSourceError(
+                f"batch {batch.number} left no receipt", hint="run the same command again"
+            )
+        done.append(receipt)
+    return done
 
 
-def _batches(planned: Planned, chips: pd.DataFrame, digest: str) -> list[Batch]:
+def _batches(
+    planned: Planned, chips: pd.DataFrame, limit: int | None, encoding: Literal["npy", "blosc2"]
+) -> list[Batch]:
+    """All batches; what `--limit` leaves out of one is told by its tiles."""
     layers = planned.layers
     kept = chips[chips["state"] == "kept"]
-    scenes, chosen = tables.read_choices(
-        planned.folder / "plan" / "matches.parquet",
-        kept,
-        list(layers.reads.imagery),
-        list(layers.reads.labels),
-    )
-    wkb = pq.read_table(planned.folder / "plan" / "places.parquet", columns=["key", "geometry"]).to_pydict()
-    geometry = dict(zip(wkb["key"], wkb["geometry"], strict=True))
-    batches = []
-    for number in sorted(kept["batch"].unique()):
-        rows = kept[kept["batch"] == number]
-        tasks = tuple(
-            ChipTask(
-                scenes[r.key], chosen[r.key], r.split, r.tile, (r.w, r.s, r.e, r.n), geometry[r.key].hex()
-            )
-            for r in _rows(rows)
-        )
-        reads = subset(layers.reads, [t.chip for t in tasks])
-        batches.append(Batch(int(number), f"{digest}:{number}", tasks, layers.specs, reads, layers.blank))
-    return batches
-
-
-def _rows(table: pd.DataFrame) -> Iterator[Any]:
-    return iter(table.itertuples())
+    reads = replace(layers.reads, scenes={})
+    plan, digest = planned.folder.absolute() / "plan", f"{planned.digest}:{limit}"
+    tiles: dict[Any, frozenset[str]] = {}
+    if limit is not None:
+        tiles = kept.groupby("batch")["tile"].agg(frozenset).to_dict()
+    return [
+        Batch(int(n), f"{digest}:{n}", plan, layers.specs, reads, layers.blank, encoding, tiles.get(n))
+        for n in sorted(kept["batch"].unique())
+    ]
 
 
 def _seal(
@@ -308,9 +267,10 @@ def _seal(
     own: LockFile,
     done: Sequence[receipts.Receipt],
     run: Executor,
+    windows: Windows | None,
 ) -> None:
     """Deal the parts into every format, then index, statistics, card and, last of all, the manifest."""
-    folder, work, output = planned.folder, planned.folder / WORK, loaded.recipe.output
+    folder = planned.folder.absolute()
     specs = planned.layers.specs
     counters: Counter[str] = Counter()
     merged = stats.PartialStats()
@@ -318,14 +278,9 @@ def _seal(
         merged.merge(receipt.stats)
         counters.update(receipt.counters)
     warn(own, offset_warnings(counters))
-    seed = loaded.recipe.split.seed if loaded.recipe.split else 0
-    hand = deal.make_deal(folder, work, done, output.shuffle, seed)  # type: ignore[arg-type]
-    known: dict[str, tuple[int, str]] = {}
-    shards = (
-        deal.deal_webdataset(hand, output.samples_per_shard, run) if "webdataset" in output.formats else []
-    )
-    known |= {s.path: (s.bytes, s.sha256) for s in shards}
-    if "zarr" in output.formats:
+    hand, shards = _deal(loaded, folder, done, run, windows)
+    known = {s.path: (s.bytes, s.sha256) for s in shards}
+    if "zarr" in loaded.recipe.output.formats:
         known |= zarr_out.deal_zarr(hand, specs, run)
     log.info("deal: %d shards", len(shards))
     index.write_index(folder / index.NAME, index.index_rows(hand, shards), specs)
@@ -333,7 +288,7 @@ def _seal(
     amended = pq.read_table(folder / "plan" / "amendments.parquet").to_pylist()
     amended = [a for a in amended if a["stage"] != "weave"] + [a for r in done for a in r.amendments]
     tables.write_rows(folder / "plan" / "amendments.parquet", amended, tables.AMENDMENTS)
-    own.versions = lockfile.versions()
+    own.versions = lockfile.versions(own.loader)
     own.save(folder)
     summary = describe.summarise(folder, [s.name for s in specs])
     describe.write_card(folder, loaded.mapping, specs, summary)
@@ -343,7 +298,24 @@ def _seal(
     own.stamp("finished")
     own.save(folder)
     manifest.write_manifest(folder, known)
-    shutil.rmtree(work)
+    shutil.rmtree(folder / WORK)
+
+
+def _deal(
+    loaded: LoadedRecipe,
+    folder: Path,
+    done: Sequence[receipts.Receipt],
+    run: Executor,
+    windows: Windows | None,
+) -> tuple[deal.Deal, list[deal.ShardRow]]:
+    """Deal all samples, or what the windows left, into tars where the recipe asks for them."""
+    output = loaded.recipe.output
+    if windows is not None:
+        return windows.finish(run)
+    shuffle: Literal["global", "none"] = "none" if output.shuffle == "none" else "global"
+    hand = deal.make_deal(folder, folder / WORK, done, shuffle, _seed(loaded))
+    tars = "webdataset" in output.formats
+    return hand, deal.deal_webdataset(hand, output.samples_per_shard, run) if tars else []
 
 
 def _built(folder: Path, own: LockFile) -> dict[str, Any]:

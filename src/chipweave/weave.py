@@ -16,13 +16,15 @@ import numpy as np
 import numpy.typing as npt
 from affine import Affine
 
-from chipweave.errors import PermanentSourceError
+from chipweave.errors import PermanentSourceError, TransientSourceError
 from chipweave.labels import class_shares, scene_labels
 from chipweave.model import MASK_BAD, MASK_NODATA, Fate, LayerSpec, Place, Scene
 from chipweave.pixels import LayerRead, SceneArrays, compose, gdal_session, mask_shares, read_scene
+from chipweave.pixels.fused import darkest, whole
 from chipweave.pixels.masks import Mask
 from chipweave.pixels.mosaic import Values
-from chipweave.pixels.radiometry import INT16_NODATA, count_clipped
+from chipweave.pixels.radiometry import INT16_NODATA
+from chipweave.plan.handout import ChipTask, hand_out
 from chipweave.plan.match import Candidate
 from chipweave.plan.regions import Arrays, ReadWindow, read_chips
 from chipweave.plan.select import Limits
@@ -30,7 +32,7 @@ from chipweave.plan.survey import Amendment, ChipScenes, Reads, choose_scenes, r
 from chipweave.plan.tables import amendment_rows
 from chipweave.shards.parts import PartWriter, SampleRow
 from chipweave.shards.receipts import Receipt, load_receipt, part_name, save_receipt
-from chipweave.shards.sample import Sample
+from chipweave.shards.sample import Encoding, Sample
 from chipweave.shards.stats import PartialStats
 
 MUCH_BELOW = -200
@@ -41,27 +43,36 @@ MUCH_ABOVE = 900
 
 
 @dataclass(frozen=True, slots=True)
-class ChipTask:
-    """One chip of a batch: what may serve it, what was chosen, its split, and where it lies in lon/lat."""
-
-    chip: ChipScenes
-    chosen: Mapping[str, tuple[str, ...]]
-    split: str
-    tile: str
-    bbox: tuple[float, float, float, float]
-    geometry_wkb_hex: str
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
-    """Some tiles; the unit of work. `digest` names the plan that it was made from."""
+    """Some tiles; the unit of work: a few kilobytes, as its rows are read from the plan where it is woven.
+
+    Parameters
+    ----------
+    number
+        In the plan.
+    digest
+        Of the plan that it was made from, and its number: a receipt of another does not count.
+    plan
+        Folder of the plan's files.
+    specs, blank, encoding
+        Layers as samples carry them, those whose bad pixels are blanked, and how arrays are stored.
+    reads
+        How layers are read; scenes come with the rows.
+    tiles
+        Those of its tiles that are woven, where ``--limit`` leaves some out; else None.
+    """
 
     number: int
     digest: str
-    tasks: tuple[ChipTask, ...]
+    plan: Path
     specs: tuple[LayerSpec, ...]
     reads: Reads
     blank: frozenset[str]
+    encoding: Encoding = "npy"
+    tiles: frozenset[str] | None = None
+
+    def __str__(self) -> str:
+        return f"batch {self.number}"
 
 
 @dataclass(slots=True)
@@ -101,18 +112,20 @@ def weave_batch(batch: Batch, work: Path) -> int:
     TransientSourceError
         A source did not answer, also after retries: the batch stays open.
     """
-    done = load_receipt(work, batch.number, digest=batch.digest)
+    done = load_receipt(work, batch.number, digest=batch.digest, check=True)
     if done is not None:
         return len(done.samples)
+    handed, reads = hand_out(batch.plan, batch.number, batch.reads, batch.tiles)
+    batch = replace(batch, reads=reads)
     tiles: dict[str, list[ChipTask]] = defaultdict(list)
-    for task in batch.tasks:
+    for task in handed:
         tiles[task.tile].append(task)
     stats, counters = PartialStats(), dict[str, int | float]()
     rows: list[SampleRow] = []
     fates: list[Fate] = []
     amendments: list[Amendment] = []
     name = part_name(batch.number)
-    with gdal_session(), PartWriter(work / name) as part:
+    with gdal_session(), PartWriter(work / name, batch.encoding) as part:
         for tasks in tiles.values():
             tile = _weave_tile(tasks, batch)
             amendments += tile.amendments
@@ -127,13 +140,21 @@ def weave_batch(batch: Batch, work: Path) -> int:
                 rows.append(SampleRow(entry.key, entry.split, entry.offset, entry.size, entry.members, facts))
                 fates.append(Fate(key, "written", "weave"))
         part.close()
-        size, digest = part.bytes, part.sha256
+        size, xxh3 = part.bytes, part.xxh3
     receipt = Receipt(
-        batch=batch.number, part=name, bytes=size, sha256=digest, samples=rows, fates=fates, stats=stats,
+        batch=batch.number, part=name, bytes=size, xxh3=xxh3, samples=rows, fates=fates, stats=stats,
         counters=counters, amendments=amendment_rows(amendments), warnings=[], digest=batch.digest,
     )  # fmt: skip
     save_receipt(work, receipt)
     return len(rows)
+
+
+def weave_task(batch: Batch, work: Path) -> int | TransientSourceError:
+    """As `weave_batch`; a source that did not answer comes back as a value, so that other batches go on."""
+    try:
+        return weave_batch(batch, work)
+    except TransientSourceError as error:
+        return error
 
 
 def _weave_tile(tasks: Sequence[ChipTask], batch: Batch) -> _Tile:
@@ -206,10 +227,12 @@ def _read_mosaics(
                 if isinstance(arrays, PermanentSourceError):
                     broken[place.key] = (item, arrays)
                     continue
-                scene = SceneArrays(arrays[0], arrays[1] if len(arrays) > 1 else None)  # type: ignore[arg-type]
+                # Cut off its window: the sample needs it so, and what is counted on it runs several times as fast.
+                parts = [np.ascontiguousarray(a) for a in arrays]
+                scene = SceneArrays(parts[0], parts[1] if len(parts) > 1 else None)  # type: ignore[arg-type]
                 got[place.key].append(scene)
-                empty = (scene.values == INT16_NODATA).any(axis=0)
-                holes[place.key] = empty & holes.get(place.key, np.True_)
+                if left[place.key]:
+                    holes[place.key] = ~whole(scene.values) & holes.get(place.key, np.True_)
         left = {k: q for k, q in left.items() if q and k not in broken and holes[k].any()}
     return got, broken
 
@@ -233,9 +256,8 @@ def _settle(
     tile: _Tile,
 ) -> None:
     """Compose a chip's picture, hold it against `min_valid`, and blank bad pixels where the recipe says so."""
-    values, mask, used = compose(parts)
-    whole = (values != INT16_NODATA).all(axis=0)
-    valid = float(np.count_nonzero(whole)) / whole.size
+    values, mask, used, full = compose(parts)
+    valid = float(np.count_nonzero(full)) / full.size
     if valid == 0 or (limits.min_valid is not None and valid < limits.min_valid):
         tile.fates[key] = Fate(
             key, "dropped", "weave", "valid", layer, "", f"valid share of the bands is {valid:.4f}"
@@ -328,19 +350,15 @@ def _count(
         stats.add(spec, sample.split, array)
         if spec.kind != "imagery":
             continue
-        clipped = f"clipped:{spec.name}"
-        counters[clipped] = counters.get(clipped, 0) + count_clipped(array)
+        clipped, *dark = darkest(array, MUCH_BELOW, MUCH_ABOVE)
+        name = f"clipped:{spec.name}"
+        counters[name] = counters.get(name, 0) + clipped
         picture = tile.pictures[spec.name][sample.key]
         if spec.unit != "reflectance" or len(picture.items) != 1:
             continue
-        darkest = array.min(axis=0)[(array != INT16_NODATA).all(axis=0)]
-        for what, n in (
-            ("n", darkest.size),
-            ("below", np.count_nonzero(darkest < MUCH_BELOW)),
-            ("dark", np.count_nonzero(darkest < MUCH_ABOVE)),
-        ):
+        for what, n in zip(("n", "below", "dark"), dark, strict=True):
             name = f"{what}:{spec.name}:{picture.items[0]}"
-            counters[name] = counters.get(name, 0) + int(n)
+            counters[name] = counters.get(name, 0) + n
 
 
 def offset_warnings(counters: Mapping[str, int | float]) -> list[str]:

@@ -251,3 +251,49 @@ def test_interrupted_by_the_user_is_130_and_can_be_resumed(job, serial, tmp_path
     assert "Traceback" not in said, said[-3000:]
     run(job, out, 0)
     same(out, serial[0])
+
+
+def workers_of(process: subprocess.Popen) -> dict[int, list[str]]:
+    """Processes of the build's group but itself, and the files that each has open."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if int(entry.name) != process.pid and os.getpgid(int(entry.name)) == process.pid:
+                found[int(entry.name)] = [str(fd.readlink()) for fd in (entry / "fd").iterdir()]
+    return found
+
+
+def test_a_worker_that_is_killed_in_the_middle_of_a_batch_is_replaced(job, serial, tmp_path):
+    """As the system does when memory is short: the build goes on, ends with 0, and its bytes are the same."""
+    out = tmp_path / "out"
+    process = harness.start("build", job, "-o", out, "--workers", 2)
+    killed = None
+    while killed is None and process.poll() is None:
+        for pid, files in workers_of(process).items():
+            if any("/.work/parts/" in name for name in files):
+                os.kill(pid, signal.SIGKILL)
+                killed = pid
+                break
+    _, said = process.communicate(timeout=300)
+    assert killed is not None, said[-3000:]
+    assert process.returncode == 0, said[-3000:]
+    assert "lost its worker: it is done again" in said
+    same(out, serial[0])
+
+
+def test_workers_end_with_a_build_that_is_interrupted(job, serial, tmp_path):
+    """Ctrl-C reaches the whole group; nobody of it is left, and nobody talks of it but the build."""
+    out = tmp_path / "out"
+    process = harness.start("build", job, "-o", out, "--workers", 2)
+    while not finished(out) and process.poll() is None:
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said[-3000:]
+    assert "Traceback" not in said, said[-3000:]
+    deadline = time.monotonic() + 20
+    while workers_of(process) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not workers_of(process)
+    run(job, out, 0)
+    same(out, serial[0])

@@ -16,7 +16,9 @@ from worlds.stac import write_catalog
 
 
 def test_an_unreachable_catalog_is_4(tmp_path):
-    with socket.socket() as held:  # bound, never listening: refused, and no other test's server can take the port
+    with (
+        socket.socket() as held
+    ):  # bound, never listening: refused, and no other test's server can take the port
         held.bind(("127.0.0.1", 0))
         mapping = small(f"http://127.0.0.1:{held.getsockname()[1]}")
         recipe = write_recipe(tmp_path / "r.yaml", mapping)

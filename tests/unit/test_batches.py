@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from chipweave.errors import PermanentSourceError, TransientSourceError
 from chipweave.plan import batches
-from chipweave.plan.batches import batch_numbers, limit_tiles, tile_names
+from chipweave.plan.batches import batch_numbers, limit_tiles, tile_names, tile_side
 from chipweave.plan.decide import batch_chips
-from chipweave.plan.regions import read_chips
+from chipweave.plan.regions import SPARSE, read_chips
 from tiny import place
 
 quick = settings(max_examples=20, deadline=None)
@@ -96,18 +96,50 @@ def test_batches_hold_every_chip_once_in_whole_tiles_whatever_the_order(cells, r
     assert all(len(set(b)) == 1 for _, b in kept.groupby("tile")["batch"])
 
 
-def test_batches_are_filled_to_seconds_of_work_and_no_more(monkeypatch):
-    table = chips(square(64))
-    table["tile"] = tile_names(table, 1024)
-    numbers = batch_numbers(table)
-    pixels = pd.Series(128**2, index=table.index).groupby(numbers).sum()
-    assert pixels.max() <= batches.BATCH_PX
-    assert pixels.iloc[:-1].min() > batches.BATCH_PX - 1024**2
-    # Tiles in the order of their names: neighbours in one batch.
-    first = table.assign(batch=numbers).groupby("tile")["batch"].first().sort_index()
-    assert first.is_monotonic_increasing
-    monkeypatch.setattr(batches, "BATCH_PX", 10**12)
-    assert len(set(batch_numbers(table))) == table["tile"].nunique(), "one batch would leave workers idle"
+def numbered(table: pd.DataFrame, tile_px: int | None = None) -> pd.DataFrame:
+    side = tile_side(table, tile_px)
+    table = table.assign(tile=tile_names(table, side))
+    return table.assign(batch=batch_numbers(table, side))
+
+
+def spans(table: pd.DataFrame) -> pd.DataFrame:
+    """Width and height of each batch, in pixels."""
+    own = table.groupby("batch")[["x", "y"]].agg(lambda c: c.max() - c.min())
+    return own / table["resolution"].iloc[0] + table["size"].iloc[0]
+
+
+def test_a_batch_is_a_square_of_tiles():
+    """64 tiles of a side, from a corner of the lattice of squares: 256 squares, none cut."""
+    table = numbered(chips(square(64, at=(0, 0)), size=2048))
+    assert table["batch"].nunique() == 256
+    assert (spans(table) == 8192).all(axis=None)
+    assert (table.groupby("batch").size() == 16).all()
+
+
+def test_few_batches_are_halved_until_there_is_work_for_several():
+    for n, side in ((64, 4096), (32, 2048), (16, 1024), (160, 8192)):
+        table = numbered(chips(square(n, at=(0, 0))))
+        assert table["batch"].nunique() >= batches.FEW_TILES, n
+        assert spans(table).max(axis=None) <= side, n
+    assert numbered(chips(square(2)))["batch"].nunique() == 4
+
+
+def test_sparse_chips_are_joined_until_they_are_work():
+    """One chip every 20 km: neither a batch each, nor fewer batches than there are workers."""
+    table = numbered(chips([(16 * c, 16 * r) for r in range(40) for c in range(40)], size=128))
+    pixels = table.groupby("batch")["size"].agg(lambda s: int((s**2).sum()))
+    assert pixels.iloc[:-1].min() >= batches.WORTH_PX
+    assert pixels.max() < 2 * batches.WORTH_PX
+    few = numbered(chips([(300 * c, 300 * r) for r in range(6) for c in range(6)]))
+    assert batches.FEW_TILES <= few["batch"].nunique() < 36
+
+
+def test_a_batch_never_holds_more_than_it_should(monkeypatch):
+    monkeypatch.setattr(batches, "BATCH_PX", 5 * 2048**2)
+    table = numbered(chips(square(20, at=(0, 0)), size=2048))
+    assert table.groupby("batch").size().max() <= 5
+    huge = numbered(chips(square(3), size=8192))
+    assert huge["batch"].nunique() == 9, "a chip is not cut"
 
 
 # --limit ----------------------------------------------------------------------------------------------------
@@ -182,11 +214,11 @@ def test_chips_get_their_own_pixels_from_common_windows(cells):
         return mark(crs, affine, shape)
 
     got = list(read_chips(places, read))
-    assert [p for p, _ in got] == places
+    assert sorted(p.key for p, _ in got) == sorted(p.key for p in places)
     for p, arrays in got:
         for mine, theirs in zip(arrays, mark(p.crs, p.affine, (16, 16)), strict=True):
             np.testing.assert_array_equal(mine, theirs)
-    assert area <= 2.5 * 256 * len(cells)
+    assert area <= SPARSE * 256 * len(cells)
 
 
 def test_a_broken_block_spoils_its_own_chips_alone():

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "chipweave"
 ORDER = (
     "errors", "model", "files", "recipe", "catalog", "pixels", "labels", "plan", "shards", "weave",
-    "describe", "audit", "run", "demo", "cli", "__main__",
+    "describe", "audit", "executor", "run", "demo", "cli", "__main__",
 )  # fmt: skip
 IO_LIBRARIES = {
     "rasterio", "pyarrow", "zarr", "geopandas", "pyogrio", "pystac_client", "rustac", "xarray", "dask", "distributed",
@@ -61,7 +61,7 @@ def test_the_nouns_do_no_io(name: str) -> None:
     assert not found & IO_LIBRARIES
 
 
-@pytest.mark.parametrize(("library", "where"), [("distributed", "run"), ("prefect", "flows")])
+@pytest.mark.parametrize(("library", "where"), [("distributed", "executor"), ("prefect", "flows")])
 def test_schedulers_stay_in_their_room(library: str, where: str) -> None:
     users = {room(p) for p in MODULES if any(i.split(".")[0] == library for i in imports(p))}
     assert users <= {where}

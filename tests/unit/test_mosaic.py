@@ -21,8 +21,10 @@ from chipweave.pixels import (
     read_mask,
     read_scene,
 )
+from chipweave.pixels.fused import darkest
+from chipweave.pixels.fused import whole as where_whole
 from chipweave.pixels.masks import one_of
-from chipweave.pixels.radiometry import INT16_NODATA, count_clipped, to_int16
+from chipweave.pixels.radiometry import INT16_NODATA, to_int16
 from chipweave.pixels.read import classify, source_grid
 from tiny import UTM, assets, north_up, scene, write_tif
 
@@ -41,7 +43,8 @@ def test_a_pixel_comes_whole_from_the_first_scene_that_has_all_of_it():
     first = arrays([[1, _, _, _, 1], [2, 2, _, _, _]], [0, 1, 255, 255, 1])
     second = arrays([[10, 11, 12, _, _], [20, 21, 22, 23, _]], [1, 0, 1, 0, 0])
     third = arrays([[30, 31, 32, 33, 34], [40, 41, 42, _, 44]], [0, 0, 0, 0, 255])
-    values, mask, used = compose([first, second, third])
+    values, mask, used, full = compose([first, second, third])
+    np.testing.assert_array_equal(full, (values != INT16_NODATA).all(axis=0))
     # Pixel 3: no scene has both bands, so each band is the first scene's that has it, and so is the mask.
     np.testing.assert_array_equal(values[:, 0], [[1, 11, 12, 33, 34], [2, 21, 22, 23, 44]])
     np.testing.assert_array_equal(mask[0], [0, 0, 1, 0, 255])
@@ -70,7 +73,8 @@ def test_compose_against_a_loop_over_pixels(seed, n, bands):
             rng.random((bands, 4, 5)) < 0.5, INT16_NODATA, 100 * k + rng.integers(1, 99, (bands, 4, 5))
         )
         scenes.append(SceneArrays(values.astype(np.int16), rng.choice([0, 1, 255], (4, 5)).astype(np.uint8)))
-    values, mask, used = compose(scenes)
+    values, mask, used, full = compose(scenes)
+    np.testing.assert_array_equal(full, (values != INT16_NODATA).all(axis=0))
     gave = [False] * n
     for r in range(4):
         for c in range(5):
@@ -124,10 +128,10 @@ def test_reflectance_is_shifted_clipped_and_counted(dtype):
     out = to_int16(stored, ok, 1.0, -1000.0)
     np.testing.assert_array_equal(out, [-999, -1, 0, 31767, 1, _])
     assert out.dtype == np.int16
-    assert count_clipped(out) == 0
+    assert darkest(out.reshape(1, 1, -1), 0, 0)[0] == 0
     high = to_int16(np.array([65535, 33767, 33768], np.uint16), np.ones(3, bool), 1.0, -1000.0)
     np.testing.assert_array_equal(high, [32767, 32767, 32767])
-    assert count_clipped(high) == 3
+    assert darkest(high.reshape(1, 1, -1), 0, 0)[0] == 3
     low = to_int16(np.array([-32768, -32767], np.int16), np.ones(2, bool), 1.0, -1000.0)
     assert (low == -32767).all(), "clipped data never becomes no data"
 
@@ -276,3 +280,19 @@ def test_labels_are_in_the_legends_codes(tmp_path):
 def test_labels_of_one_edition_fill_each_other():
     rasters = [np.array([1, 255, 255], np.uint8), np.array([5, 5, 255], np.uint8)]
     np.testing.assert_array_equal(compose_labels(rasters, LEGEND), [1, 5, 255])
+
+
+def test_what_is_counted_on_a_picture():
+    rng = np.random.default_rng(3)
+    values = rng.integers(-400, 1200, (4, 33, 47)).astype(np.int16)
+    values[rng.random(values.shape) < 0.02] = INT16_NODATA
+    values[0, :3], values[2, 5] = 32767, -32767
+    full = (values != INT16_NODATA).all(axis=0)
+    np.testing.assert_array_equal(where_whole(values), full)
+    least = values.min(axis=0)[full]
+    expected = (
+        np.count_nonzero(np.abs(values.astype(int)) == 32767),
+        full.sum(), (least < -200).sum(), (least < 900).sum(),
+    )  # fmt: skip
+    assert darkest(values, -200, 900) == expected
+    assert 0 < expected[2] < expected[3] < expected[1]

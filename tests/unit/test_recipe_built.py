@@ -177,8 +177,8 @@ NOT_BUILT_KEYS = [
     *["labels.a.boxes=true", "labels.a.override={x: {value: {y: {}}}}", "labels.a.classes=x"],
     *["labels.a.unit=features", "labels.a.reduce=[median]"],
     *["split.by=x", "split.buffer_m=auto", "split.stratify=a", "split.override=x.csv"],
-    *["output.formats=[webdataset, geotiff]", "output.formats=[parquet]", "output.shuffle={window: 3}"],
-    *["output.encoding=blosc2", "output.previews=true", "output.columns={rename: {a: b}}"],
+    *["output.formats=[webdataset, geotiff]", "output.formats=[parquet]"],
+    *["output.previews=true", "output.columns={rename: {a: b}}"],
 ]
 
 

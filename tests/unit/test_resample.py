@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from chipweave.model import Asset
 from chipweave.pixels import resample as room
+from chipweave.pixels.bands import read_band
 from chipweave.pixels.lattice import Grid, make_lattice
-from chipweave.pixels.mosaic import read_band
 from chipweave.pixels.read import gdal_session
 from chipweave.pixels.resample import choose_method, resample
 from tiny import UTM, north_up, to_lonlat, write_tif

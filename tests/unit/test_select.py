@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
-import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -20,18 +20,9 @@ from chipweave.labels import LabelRead
 from chipweave.model import Asset, Legend, LegendClass, MaskRule
 from chipweave.pixels import LayerRead
 from chipweave.plan import survey, tables
-from chipweave.plan.match import Candidate, candidates, datatakes, label_order, match_scenes
+from chipweave.plan.match import Candidate, Pool, candidates, label_order
 from chipweave.plan.select import Limits, Measured, least_cloudy
-from chipweave.plan.survey import (
-    ChipScenes,
-    Reads,
-    choose_scenes,
-    found_from_json,
-    found_to_json,
-    read_label_chips,
-    subset,
-    survey_tile,
-)
+from chipweave.plan.survey import ChipScenes, Found, Reads, choose_scenes, read_label_chips, subset
 from tiny import UTM, outline, place, scene
 
 FREE = Limits(None, None, 8)
@@ -47,22 +38,25 @@ EAST = outline(UTM, 500_050, 4_990_000, 510_000, 5_010_000)
 # Datatakes --------------------------------------------------------------------------------------------------
 
 
-def ids(groups):
-    return [[s.id for s in g] for g in groups]
+def datatakes(scenes):
+    """Ids of the scenes of each datatake, in the order of time."""
+    when = {s.id: (s.time, s.id) for s in scenes}
+    groups = [sorted(c.scenes, key=when.get) for c in candidates(scenes, GROUND, UTM, ("red",))]
+    return sorted(groups, key=lambda g: when[g[0]])
 
 
 def test_a_datatake_holds_scenes_less_than_15_minutes_apart():
     times = ["10:00:00", "10:14:59", "10:29:58", "10:44:58", "11:00:00"]
     scenes = [scene(str(i), time=f"2021-06-10T{t}") for i, t in enumerate(times)]
     # Neighbours count: 0 to 2 are half an hour; 3 is exactly 15 minutes after 2.
-    assert ids(datatakes(scenes[::-1])) == [["0", "1", "2"], ["3"], ["4"]]
+    assert datatakes(scenes[::-1]) == [["0", "1", "2"], ["3"], ["4"]]
 
 
 def test_a_datatake_goes_on_over_midnight_and_is_one_platforms():
     late = scene("late", time="2021-06-10T23:59:50")
     early = scene("early", time="2021-06-11T00:00:10")
     other = scene("other", time="2021-06-11T00:00:00", platform="sentinel-2b")
-    assert ids(datatakes([early, other, late])) == [["late", "early"], ["other"]]
+    assert datatakes([early, other, late]) == [["late", "early"], ["other"]]
 
 
 @settings(max_examples=50, deadline=None)
@@ -73,7 +67,8 @@ def test_datatakes_part_the_scenes(minutes):
         replace(scene(str(i), platform=p), time=start + timedelta(minutes=m))
         for i, (m, p) in enumerate(minutes)
     ]
-    groups = datatakes(scenes)
+    by_id = {s.id: s for s in scenes}
+    groups = [[by_id[i] for i in g] for g in datatakes(scenes)]
     assert sorted(s.id for g in groups for s in g) == sorted(s.id for s in scenes)
     for group in groups:
         assert len({s.platform for s in group}) == 1
@@ -135,23 +130,22 @@ def test_candidates_come_by_the_catalogs_cloud_then_newest_then_id():
 def test_a_scene_that_only_touches_the_chip_is_none():
     """Else its mask is read, and counts as one of `max_candidates`."""
     ground, other = shapely.box(9.0, 45.0, 9.01, 45.01), "2021-07-01T10:00:00"
-    frame = gpd.GeoDataFrame({"key": ["p"]}, geometry=[ground], crs=4326)
     for west in (9.01, 9.01 - 1e-12):
         beside = scene("b", shapely.box(west, 44.0, 10.0, 46.0), time=other)
-        found = match_scenes(frame, [scene("a"), beside])["p"]
-        assert [s.id for s in found] == ["a", "b"]
+        found = [scene("a"), beside]
+        assert all(shapely.intersects(s.geometry, ground) for s in found)
         assert [c.scenes for c in candidates(found, ground, UTM, ("red",))] == [("a",)]
-        assert [s.id for s in label_order(found, ground, UTM)] == ["a"]
-        assert candidates([beside], ground, UTM, ("red",)) == []
-    assert label_order([], ground, UTM) == []
+        assert label_order(found, ground, UTM) == ("a",)
+        assert candidates([beside], ground, UTM, ("red",)) == ()
+    assert label_order([], ground, UTM) == ()
 
 
-def test_scenes_are_matched_by_ground(tmp_path):
+def test_scenes_are_matched_by_ground():
     far = outline(UTM, 600_000, 4_990_000, 610_000, 5_010_000)
-    frame = gpd.GeoDataFrame({"key": ["p", "q"]}, geometry=[GROUND, far.centroid.buffer(0.001)], crs=4326)
-    found = match_scenes(frame, [scene("b", NEAR), scene("f", far), scene("a", WEST)])
-    assert {k: [s.id for s in v] for k, v in found.items()} == {"p": ["b", "a"], "q": ["f"]}
-    assert match_scenes(frame, []) == {"p": [], "q": []}
+    footprints = np.array([GROUND, far.centroid.buffer(0.001)])
+    pool = Pool([scene("b", NEAR), scene("f", far), scene("a", WEST)], ("red",))
+    matched = pool.candidates(footprints, [UTM, UTM])
+    assert [[c.scenes for c in matched.of(i)] for i in range(2)] == [[("b", "a")], [("f",)]]
 
 
 def test_a_scene_without_a_needed_band_cannot_serve():
@@ -383,39 +377,77 @@ def test_without_a_mask_the_footprint_tells(monkeypatch):
     assert not masks.reads
 
 
-def test_what_survey_found_survives_its_receipt(monkeypatch):
-    FakeMasks(monkeypatch, a=PermanentSourceError("gone"), b="..#.......", c="..........")
-    chips = [chip(take("a"), take("b"), take("c", broken="c lacks red"))]
+def test_a_reads_subset_has_what_its_chips_may_use():
+    chips = [chip(take("a"), take("b", "c"))]
     reads = Reads({"s2": READ}, {"s2": FREE}, {}, {"s2": {n: scene(n, NEAR) for n in "abcx"}})
     assert set(subset(reads, chips).scenes["s2"]) == set("abc")
-    found, passed = survey_tile(chips, reads, ())
-    again, passed_again = found_from_json(found_to_json(found, passed))
-    assert repr(again) == repr(found)
-    assert passed_again == passed
+
+
+def _handed(path, batch, layer="s2"):
+    """Candidates by key, and the chosen ones, of the rows of a batch."""
+    rows = pd.read_parquet(path)
+    rows = rows[rows["batch"] == batch]
+    rows = rows[rows["layer"] == layer]
+    found = {}
+    for key, own in rows.groupby("key", sort=False):
+        found[key] = [
+            Candidate(
+                tuple(r["item"]), r["datetime"].iloc[0], *r[["coverage", "catalog_cloud"]].iloc[0].tolist(),
+                bool(r["same_crs"].iloc[0]), r["broken"].iloc[0],
+            )
+            for _, r in own.groupby("rank")
+        ]  # fmt: skip
+    chosen = {key: tuple(own[own["chosen"]]["item"]) for key, own in rows.groupby("key", sort=False)}
+    return found, chosen
 
 
 def test_the_ranking_survives_its_table(monkeypatch, tmp_path):
-    """What weave needs to choose again comes back as it was, also when it is written in many groups."""
-    monkeypatch.setattr(tables, "ROW_GROUP", 2)
+    """What weave needs to choose again comes back as it was, in the order of the chips, from many tasks and groups."""
+    monkeypatch.setattr(tables, "ROW_GROUP", 4)
+    monkeypatch.setattr(tables, "SCRATCH_KEPT", 1)
     FakeMasks(monkeypatch, a="..#.......", b="#####.....", c="     .....", d="######....")
-    chips = [
-        chip(take("a", "b", cloud=float("nan")), take("c", "d"), take("x", broken="x lacks red"), key=key)
-        for key in ("p", "q", "dropped")
-    ]
-    choices, _ = choose(chips)
-    rows = [row for key in sorted(choices) for row in tables.imagery_rows(key, "s2", choices[key])]
-    rows += [row for key in ("p", "q") for row in tables.label_rows(key, "lc", ("m", "k"), "2021")]
-    tables.write_rows(tmp_path / "matches.parquet", iter(rows), tables.MATCHES)
-    table = pd.DataFrame([{"key": k, "place": k, "crs": UTM, "x": CHIP.x, "y": CHIP.y, "size": 10, "resolution": 10.0}
-                          for k in ("p", "q")])  # fmt: skip
-    scenes, chosen = tables.read_choices(tmp_path / "matches.parquet", table, ["s2"], ["lc"])
-    assert list(scenes) == ["p", "q"]
-    for key in ("p", "q"):
-        assert scenes[key].place == replace(CHIP, key=key)
-        assert repr(scenes[key].candidates["s2"]) == repr(tuple(m.candidate for m in choices[key].ranked))
-        assert scenes[key].labels == {"lc": ("m", "k")}
-        assert chosen[key] == {"s2": ("a", "b")}
-    tables.write_rows(tmp_path / "none.parquet", [], tables.MATCHES)
+    reads = Reads({"s2": READ}, {"s2": FREE}, {}, {"lc": {n: scene(n, edition="2021") for n in "mk"}})
+    keys, found = ["p", "q", "r", "s"], {}
+    for key in keys:
+        own = chip(
+            take("a", "b", cloud=float("nan")), take("c", "d"), take("x", broken="x lacks red"), key=key
+        )
+        choices, _ = choose([own])
+        found[key] = Found({"s2": choices[key]})
+    counts = []
+    for number, own in enumerate((["q", "p"], ["s", "r"])):
+        table, rows = tables.match_table(
+            {k: found[k] for k in own}, {k: {"lc": ("m", "k") if k != "s" else ()} for k in own}, reads
+        )
+        tables.write_scratch(tmp_path / f"{number}.arrow", table)
+        counts += rows
+    assert counts == [7, 7, 5, 7]
+    # In the order of the batches: s, an unsurveyed one, then r, p, q.
+    tables.write_matches(
+        tmp_path / "matches.parquet", lambda n: tmp_path / f"{n}.arrow", task=np.array([1, -1, 1, 0, 0]),
+        start=np.array([0, -1, 5, 7, 0]), count=np.array([5, -1, 7, 7, 7]), batch=np.array([-1, -1, 0, 0, 1]),
+    )  # fmt: skip
+    whole = pd.read_parquet(tmp_path / "matches.parquet")
+    assert whole["key"].drop_duplicates().tolist() == ["s", "r", "p", "q"]
+    assert whole["batch"].is_monotonic_increasing
+    assert whole.columns.tolist() == tables.MATCHES.names
+    file = pq.ParquetFile(tmp_path / "matches.parquet")
+    assert file.schema_arrow.equals(tables.MATCHES)
+    assert file.num_row_groups == 4, "a chip is never cut"
+    for batch, own in ((-1, ["s"]), (0, ["r", "p"]), (1, ["q"])):
+        candidates_of, chosen = _handed(tmp_path / "matches.parquet", batch)
+        assert list(candidates_of) == own
+        for key in own:
+            assert repr(candidates_of[key]) == repr([m.candidate for m in found[key].choices["s2"].ranked])
+            assert chosen[key] == ("a", "b")
+    labels = whole[whole["layer"] == "lc"]
+    assert labels.groupby("key")["item"].agg(list).to_dict() == {k: ["m", "k"] for k in "pqr"}
+    assert set(labels["datetime"]) == {"2021"}
+
+
+def test_a_plan_without_a_chip_has_its_tables(tmp_path):
+    none = np.empty(0, np.int64)
+    tables.write_matches(tmp_path / "none.parquet", lambda n: tmp_path / f"{n}", none, none, none, none)
     assert pd.read_parquet(tmp_path / "none.parquet").columns.tolist() == tables.MATCHES.names
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from itertools import pairwise
 from multiprocessing import get_context
@@ -14,6 +15,7 @@ import xarray as xr
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from zarr.storage import LocalStore
 
 from chipweave.errors import ChipweaveError, RecipeError
 from chipweave.files import sweep
@@ -237,7 +239,7 @@ def test_receipts_come_back(tmp_path):
     got = load_receipt(tmp_path / ".work", 1, check=True)
     assert got is not None
     assert got.stats.finish(LAYERS) == receipt.stats.finish(LAYERS)
-    for name in ("batch", "part", "bytes", "sha256", "samples", "fates", "counters", "warnings"):
+    for name in ("batch", "part", "bytes", "xxh3", "samples", "fates", "counters", "warnings"):
         assert getattr(got, name) == getattr(receipt, name)
     assert load_receipt(tmp_path / ".work", 1, digest="of another plan") is None
     assert load_receipt(tmp_path / ".work", 9) is None
@@ -300,6 +302,33 @@ def test_zarr_writes_many_shards_a_layer_and_chunks_without_data(tmp_path, monke
     assert (data == -32768).all()
 
 
+def test_a_zarr_shard_is_one_write(tmp_path, monkeypatch):
+    monkeypatch.setattr(zarr_out, "_SAMPLES", 3)
+    written = Counter()
+
+    def counting(plain):
+        def counted(self, key, *args, **kwargs):
+            written[self.root.name, key] += 1
+            return plain(self, key, *args, **kwargs)
+
+        return counted
+
+    for name in ("set", "set_if_not_exists"):
+        monkeypatch.setattr(LocalStore, name, counting(getattr(LocalStore, name)))
+    build(tmp_path, 23, 2)
+    shards = Counter(
+        (path.relative_to(tmp_path / "zarr").parts[2], path.as_posix().partition(f"{layer}/{layer}/")[2])
+        for layer in ("s2", "s2_mask", "worldcover")
+        for path in (tmp_path / "zarr").glob(f"*.zarr/{layer}/{layer}/c/**/0")
+        if path.is_file()
+    )
+    assert sum(shards.values()) == 3 * (5 + 2 + 2)  # 14, 5 and 4 samples in three layers
+    pixels = {
+        key: n for key, n in written.items() if key[0] in ("s2", "s2_mask", "worldcover") and "c/" in key[1]
+    }
+    assert pixels == shards
+
+
 def test_a_long_series_takes_fewer_samples_a_zarr_shard():
     spec = LayerSpec(
         "t", "imagery", "c", ("a",), ("time", "band", "y", "x"), "int16", (200, 10, 256, 256), 10, 0
@@ -317,7 +346,7 @@ def test_zarr_refuses_what_cannot_be(tmp_path):
         with pytest.raises(RecipeError, match=f"cannot be called {name}"):
             deal_zarr(deal, [odd])
     other = LayerSpec("s2", "imagery", "c", S2.bands, S2.dims, "uint16", S2.shape, 10, 0)
-    with pytest.raises(ChipweaveError, match="a sample's s2 is int16"):
+    with pytest.raises(ChipweaveError, match=r"a sample's s2 is not what .* an array of int16"):
         deal_zarr(deal, [other])
     with pytest.raises(ChipweaveError, match="lacks layer s9"):
         deal_zarr(deal, [LayerSpec("s9", "mask", "c", (), ("y", "x"), "uint8", (16, 16), 10, 0)])

@@ -153,7 +153,8 @@ def test_the_reader_gives_what_was_woven(dataset):
             for name, array in arrays.items():
                 assert array.dtype == sample.arrays[name].dtype
                 assert np.array_equal(array, sample.arrays[name])
-                array[...] = 1  # a copy of its own
+                assert not array.flags.writeable  # pages of the shard, not a copy
+                assert not array.flags.owndata
         assert "chip-000" in reader
         with pytest.raises(UsageError, match="no sample chip-999"):
             reader.read("chip-999")

@@ -38,6 +38,35 @@ def train_pixels(spec: LayerSpec) -> np.ndarray:
     return [b[np.isfinite(b) & (b != spec.nodata)] for b in bands]
 
 
+@given(
+    st.lists(
+        st.sampled_from(["int8", "uint8", "int16", "uint16", "int32", ">i2", "int64"]).flatmap(
+            lambda dtype: st.tuples(
+                hnp.arrays(dtype, hnp.array_shapes(max_dims=4, max_side=7)),
+                st.none() | st.sampled_from([0, 1, -1, 255, -32768, 65535, 10**6]),
+            )
+        ),
+        max_size=5,
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_a_histogram_counts_as_numpy_does(arrays):
+    """Of whatever type, in any axis order, with a value left out that may not even fit the type."""
+    histogram, rest = Histogram(), [np.empty(0, np.int64)]
+    for array, leave_out in arrays:
+        before = array.copy()
+        histogram.add(array.T, leave_out)
+        assert np.array_equal(array, before)
+        flat = array.astype(np.int64).reshape(-1)
+        rest.append(flat[flat != leave_out] if leave_out is not None else flat)
+    values, counts = np.unique(np.concatenate(rest), return_counts=True)
+    for _ in range(2):  # asking does not change the answer
+        got, numbers = histogram.items()
+        assert got.dtype == numbers.dtype == np.int64
+        np.testing.assert_array_equal(got, values)
+        np.testing.assert_array_equal(numbers, counts)
+
+
 def test_integers_are_exact():
     figures = gathered([S2], [range(COUNT)]).finish([S2])["s2"]
     assert list(figures) == ["blue", "green", "red"]

@@ -183,6 +183,35 @@ def test_close_pairs_are_all_pairs(layout, within):
     i, j, _ = distance.close_pairs(outlines, within, groups=groups)
     across = near & (groups[everything[:, 0]] != groups[everything[:, 1]])
     assert np.array_equal(np.stack([i, j], axis=1), everything[across])
+    assert np.array_equal(np.stack(distance.near_pairs(outlines, within), axis=1), everything[near])
+    assert np.array_equal(np.stack(distance.near_pairs(outlines, within, groups), axis=1), everything[across])
+
+
+@pytest.mark.parametrize("within", [0.5, 1.0, 900.0, 1280.0, 1281.0, 40_000.0])
+def test_near_pairs_are_those_that_distances_find(within):
+    """On a grid over the border of two zones: neighbours, gaps of a chip's width, and chips askew."""
+    places = [
+        (f"EPSG:326{zone}", at(f"EPSG:326{zone}", 12.0, 47.5)[0] + 1280.0 * c, 5_260_000.0 - 1280.0 * r)
+        for zone in (32, 33) for c in range(-4, 5) for r in range(5)
+    ]  # fmt: skip
+    crs, x, y = zip(*places, strict=True)
+    outlines = distance.rings(crs, x, y, 1280.0)
+    i, j, _ = distance.close_pairs(outlines, within)
+    assert len(i)
+    assert np.array_equal(np.stack(distance.near_pairs(outlines, within)), np.stack([i, j]))
+
+
+def test_few_distances_are_worked_out(monkeypatch):
+    """Corners that meet and planes between settle a lattice."""
+    places = [(400_000.0 + 1280 * c, 5e6 - 1280 * r) for c in range(12) for r in range(12)]
+    outlines = distance.rings(["EPSG:32632"] * 144, *zip(*places, strict=True), 1280.0)
+    asked, real = [], distance.distances
+    monkeypatch.setattr(distance, "distances", lambda o, i, j: (asked.append(len(i)), real(o, i, j))[1])
+    i, _ = distance.near_pairs(outlines, 1000.0)
+    assert len(i) == 2 * 12 * 11 + 2 * 11 * 11
+    assert sum(asked) == 0
+    distance.near_pairs(outlines, 1279.9)
+    assert sum(asked) > 0, "what is as far as the buffer is worked out"
 
 
 # --- blocks ----------------------------------------------------------------------

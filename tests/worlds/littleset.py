@@ -135,12 +135,14 @@ def sample_of(number: int, split: str, layers=LAYERS, code: int | None = None) -
     return Sample(key, split, meta, {spec.name: pixels(spec, key, code) for spec in layers})
 
 
-def weave(work: Path, batch: int, numbers, layers=LAYERS, code: int | None = None) -> Receipt:
+def weave(
+    work: Path, batch: int, numbers, layers=LAYERS, code: int | None = None, encoding: str = "npy"
+) -> Receipt:
     """Write a part and its receipt."""
     stats = PartialStats()
     rows: list[SampleRow] = []
     name = part_name(batch)
-    with PartWriter(work / name) as writer:
+    with PartWriter(work / name, encoding) as writer:
         for number in numbers:
             sample = sample_of(number, split_by_number(number), layers, code)
             entry = writer.add(sample)
@@ -153,7 +155,7 @@ def weave(work: Path, batch: int, numbers, layers=LAYERS, code: int | None = Non
             )
         writer.close()
     fates = [Fate(row.key, "written", "weave") for row in rows]
-    receipt = Receipt(batch, name, writer.bytes, writer.sha256, rows, fates, stats, {"seconds": 0.5})
+    receipt = Receipt(batch, name, writer.bytes, writer.xxh3, rows, fates, stats, {"seconds": 0.5})
     save_receipt(work, receipt)
     return receipt
 
@@ -172,11 +174,12 @@ def build(
     shuffle: str = "global",
     per_shard: int = 4,
     with_zarr: bool = True,
+    encoding: str = "npy",
 ) -> list[Receipt]:
     """Make a whole dataset: what `seal` will do."""
     work = folder / ".work"
     cuts = np.array_split(np.arange(count), batches)
-    receipts = [weave(work, b, map(int, ns), layers, code) for b, ns in enumerate(cuts)]
+    receipts = [weave(work, b, map(int, ns), layers, code, encoding) for b, ns in enumerate(cuts)]
     deal = make_deal(folder, work, receipts, shuffle, seed=7)
     shards = deal_webdataset(deal, per_shard)
     known = deal_zarr(deal, layers) if with_zarr else {}

@@ -93,6 +93,26 @@ def load_npy(data: bytes) -> Array:
     return array
 
 
+def load_b2(data: bytes, layer: Layer) -> Array:
+    """Read a `.b2` file with Blosc2's own reader, of the type and shape that the sample's JSON names.
+
+    Raises
+    ------
+    ValueError
+        Not such a file, or one that holds more or less than that array.
+    """
+    import blosc2  # noqa: PLC0415 - a third of a second that datasets of .npy save
+
+    try:
+        raw = blosc2.decompress2(data)
+    except RuntimeError as exc:
+        raise ValueError(f"not a Blosc2 chunk: {exc}") from exc
+    if int.from_bytes(data[12:16], "little") != len(data):
+        raise ValueError("something follows the Blosc2 chunk")
+    array: Array = np.frombuffer(raw, np.dtype(layer["dtype"]).newbyteorder("<"))
+    return array.reshape(layer["shape"])
+
+
 def nodata_of(layer: Layer) -> float:
     """No-data value of a layer, NaN where JSON says ``"nan"``."""
     return math.nan if layer["nodata"] == "nan" else float(layer["nodata"])

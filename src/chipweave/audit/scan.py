@@ -21,6 +21,7 @@ from chipweave.audit.arrays import (
     check_nodata,
     check_shares,
     data_of,
+    load_b2,
     load_npy,
     nodata_of,
     shape_of,
@@ -31,6 +32,7 @@ from chipweave.audit.stats import Totals
 from chipweave.audit.tables import Index, Rules
 from chipweave.audit.tars import Ranges, read_structure
 from chipweave.audit.zarrs import Stores
+from chipweave.shards.sample import SUFFIXES
 
 _FACTS = ("datetime", "items", "cloud_fraction", "valid_fraction", "fractions", "scene_labels")
 _HEAD = ("key", "split", "crs", "transform", "height", "width", "bbox", "layers")
@@ -101,10 +103,11 @@ def scan_tars(folder: Path, scan: Scan) -> None:
 def _compare(name: str, structure: Ranges, rows: list[Meta], scan: Scan) -> None:
     """Hold a tar's files against the offsets that the index has for them."""
     expected: Ranges = {}
+    suffix = SUFFIXES[scan.rules.encoding]
     for row in rows:
         expected[f"{row['key']}.json"] = (row["json_offset"], row["json_size"])
         for layer in scan.index.layers:
-            expected[f"{row['key']}.{layer}.npy"] = (row[f"{layer}_offset"], row[f"{layer}_size"])
+            expected[f"{row['key']}.{layer}.{suffix}"] = (row[f"{layer}_offset"], row[f"{layer}_size"])
     for file in sorted(structure.keys() - expected.keys()):
         scan.members.fail(f"{name}: {file} is in no row of the index")
     for file in sorted(expected.keys() - structure.keys()):
@@ -146,7 +149,10 @@ def _look(row: Meta, data: Mapping[str, bytes], scan: Scan) -> None:
     arrays: dict[str, Array] = {}
     for name in scan.index.layers:
         try:
-            arrays[name] = load_npy(data[name])
+            if scan.rules.encoding == "blosc2":
+                arrays[name] = load_b2(data[name], layers[name])
+            else:
+                arrays[name] = load_npy(data[name])
         except BROKEN as exc:
             scan.members.fail(f"{name} of {key} is no array: {exc}")
     weigh(row, layers, arrays, scan)

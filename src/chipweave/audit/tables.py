@@ -21,11 +21,12 @@ from pyproj import Transformer
 
 from chipweave.audit.report import BROKEN, Check, Findings
 from chipweave.model import KEY
-from chipweave.recipe.outcome import Split
+from chipweave.recipe.outcome import Output, Split
 from chipweave.shards.deal import split_order
 from chipweave.shards.index import NAME, read_index
 from chipweave.shards.ledger import COLUMNS
 from chipweave.shards.ledger import NAME as LEDGER
+from chipweave.shards.sample import Encoding
 
 RECIPE, LOCK = "recipe.yaml", "chipweave.lock"
 _NEEDED = (
@@ -46,11 +47,14 @@ class Rules:
         Imagery layers whose bad pixels were erased.
     limited
         Whether only a part of the plan was built.
+    encoding
+        Of the arrays in tars.
     """
 
     split: Split | None = None
     blanked: frozenset[str] = frozenset()
     limited: bool = False
+    encoding: Encoding = "npy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +153,13 @@ def load_rules(folder: Path) -> tuple[Rules, Check]:
     """Read the recipe and the lock that lie in the folder."""
     findings = Findings("recipe")
     split, blanked, limited = None, frozenset[str](), False
+    encoding: Encoding = "npy"
     try:
         recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
         if recipe.get("split") is not None:
             split = Split.model_validate(recipe["split"])
         imagery: Mapping[str, Any] = recipe.get("imagery") or {}
+        encoding = Output.model_validate(recipe.get("output") or {}).encoding
         blanked = frozenset(name for name, of in imagery.items() if of.get("mask") == "blank")
     except (*BROKEN, yaml.YAMLError, ValidationError) as exc:
         findings.fail(f"{RECIPE} cannot be read: {' '.join(str(exc).split())}")
@@ -161,7 +167,7 @@ def load_rules(folder: Path) -> tuple[Rules, Check]:
         limited = json.loads((folder / LOCK).read_bytes()).get("limit") is not None
     except BROKEN as exc:
         findings.fail(f"{LOCK} cannot be read: {exc}")
-    return Rules(split, blanked, limited), findings.check("recipe and lock can be read")
+    return Rules(split, blanked, limited, encoding), findings.check("recipe and lock can be read")
 
 
 def check_ledger(folder: Path, index: Index) -> Check:

@@ -61,10 +61,14 @@ def read_snapshot(path: Path) -> list[Scene]:
         The file is missing or is no snapshot.
     """
     try:
-        table = pq.read_table(path)
-        return [_scene(row) for row in table.to_pylist()]
+        return scenes_of(pq.read_table(path))
     except (OSError, pa.ArrowException, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path}: is no snapshot of scenes ({type(error).__name__})") from None
+
+
+def scenes_of(table: pa.Table) -> list[Scene]:
+    """Scenes of rows of a snapshot, in their order."""
+    return [_scene(row) for row in table.to_pylist()]
 
 
 def _schema(scenes: Sequence[Scene]) -> pa.Schema:

@@ -85,7 +85,7 @@ def write_card(
         _splits(recipe, summary),
         _classes(layers, summary),
         _making(layers, summary),
-        _loading(layers, summary),
+        _loading(layers, summary, (recipe.get("output") or {}).get("encoding", "npy")),
         _licence(recipe, licence, layers, summary),
     ]
     path = folder / CARD
@@ -243,7 +243,22 @@ def _making(layers: Sequence[LayerSpec], summary: Summary) -> str:
     return "\n\n".join(["## How it was made", *lines])
 
 
-def _loading(layers: Sequence[LayerSpec], summary: Summary) -> str:
+_DECODER = (
+    "import blosc2",
+    "import numpy as np",
+    "",
+    "",
+    "def decode_b2(sample):",
+    '    for name, layer in sample["json"]["layers"].items():',
+    '        data = blosc2.decompress2(sample.pop(f"{name}.b2"))',
+    '        sample[f"{name}.npy"] = np.frombuffer(data, layer["dtype"]).reshape(layer["shape"])',
+    "    return sample",
+    "",
+)
+"""How a sample with `.b2` members becomes one with arrays: type and shape stand in its JSON."""
+
+
+def _loading(layers: Sequence[LayerSpec], summary: Summary, encoding: str) -> str:
     split = next(iter(summary.counts), "train")
     names = [spec.name for spec in layers if spec.kind in {"imagery", "label"}]
     parts = ["## How to load it"]
@@ -255,8 +270,10 @@ def _loading(layers: Sequence[LayerSpec], summary: Summary) -> str:
         parts += [
             _python(
                 "import webdataset as wds",
+                *(_DECODER if encoding == "blosc2" else ()),
                 "",
                 f'samples = wds.WebDataset("shards/{which}.tar", shardshuffle=False).decode()',
+                *(("samples = samples.map(decode_b2)",) if encoding == "blosc2" else ()),
                 f'for {", ".join([*names, "meta"])} in samples.to_tuple({fields}, "json"):',
                 "    break",
             ),
@@ -265,7 +282,11 @@ def _loading(layers: Sequence[LayerSpec], summary: Summary) -> str:
                 "",
                 f'files = {{"{split}": "shards/{split}-*.tar"}}',
                 f'samples = load_dataset("webdataset", data_files=files, split="{split}", streaming=True)',
-                f'array = next(iter(samples))["{names[0]}.npy"]',
+                (
+                    f'array = decode_b2(next(iter(samples)))["{names[0]}.npy"]  # as above'
+                    if encoding == "blosc2"
+                    else f'array = next(iter(samples))["{names[0]}.npy"]'
+                ),
             ),
         ]
     if "zarr" in summary.formats:

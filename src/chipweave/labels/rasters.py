@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +12,9 @@ from affine import Affine
 
 from chipweave.errors import PermanentSourceError
 from chipweave.model import Legend, Scene
+from chipweave.pixels.bands import read_codes
 from chipweave.pixels.masks import one_of
-from chipweave.pixels.mosaic import read_band
+from chipweave.pixels.mosaic import NATIVE, loader
 from chipweave.pixels.resample import Method
 
 AnyArray = npt.NDArray[np.generic]
@@ -21,12 +23,17 @@ Classes = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 @dataclass(frozen=True, slots=True)
 class LabelRead:
-    """How a class label is read: its legend, the rule, and the nodata of its source where no file states one."""
+    """How a class label is read.
+
+    Its legend, the rule, the nodata of its source where no file states one, its band, and who reads it (see
+    `pixels.loaders`).
+    """
 
     legend: Legend
     method: Method
     nodata: float | None
     band: str
+    loader: str = NATIVE
 
 
 def read_label(scene: Scene, read: LabelRead, crs: str, affine: Affine, shape: tuple[int, int]) -> Classes:
@@ -42,9 +49,16 @@ def read_label(scene: Scene, read: LabelRead, crs: str, affine: Affine, shape: t
     asset = scene.assets.get(read.band)
     if asset is None:
         raise PermanentSourceError(f"item {scene.id} has no asset for band {read.band}", href=scene.id)
-    codes, ok = read_band(asset, read.nodata, crs, affine, shape, read.method)
-    known = ok & one_of(codes, read.legend.codes)
-    return np.where(known, codes, read.legend.nodata).astype(read.legend.dtype)
+    finish = partial(_legend_codes, legend=read.legend)
+    if read.loader != NATIVE:
+        [(codes, ok)] = loader(read.loader)([asset], read.nodata, crs, affine, shape, read.method)
+        return finish(codes, ok)
+    return read_codes(asset, read.nodata, crs, affine, shape, read.method, finish)
+
+
+def _legend_codes(codes: AnyArray, ok: npt.NDArray[np.bool_], legend: Legend) -> Classes:
+    known = ok & one_of(codes, legend.codes)
+    return np.where(known, codes, legend.nodata).astype(legend.dtype)
 
 
 def compose_labels(rasters: Sequence[AnyArray], legend: Legend) -> AnyArray:

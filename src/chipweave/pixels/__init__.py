@@ -3,9 +3,11 @@
 Pixels know nothing of plans: they take scenes, a grid and a rule, and give arrays.
 """
 
+from chipweave.pixels.bands import read_band, read_bands
+from chipweave.pixels.blocks import counts
 from chipweave.pixels.masks import mask_codes, mask_shares
 from chipweave.pixels.mosaic import LayerRead, SceneArrays, compose, compose_masks, read_mask, read_scene
-from chipweave.pixels.read import SourceGrid, gdal_session, source_grid
+from chipweave.pixels.read import SourceGrid, gdal_session, keep_open, source_grid
 from chipweave.pixels.resample import Method, choose_method
 
 __all__ = [
@@ -16,9 +18,13 @@ __all__ = [
     "choose_method",
     "compose",
     "compose_masks",
+    "counts",
     "gdal_session",
+    "keep_open",
     "mask_codes",
     "mask_shares",
+    "read_band",
+    "read_bands",
     "read_mask",
     "read_scene",
     "source_grid",

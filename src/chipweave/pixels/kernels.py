@@ -34,6 +34,65 @@ _FAR = np.int64(FAR)
 
 
 @kernel
+def row_coordinates(
+    nodes_u: FloatArray,
+    nodes_v: FloatArray,
+    first_row: int,
+    first_col: int,
+    row: int,
+    col: int,
+    step: int,
+    turn: int,
+    low: int,
+    qu: npt.NDArray[np.int64],
+    qv: npt.NDArray[np.int64],
+) -> None:  # pragma: no cover - compiled
+    """Fixed-point (u, v) of the pixel centres of one row of a window, from column `col` on; `FAR` where nothing maps.
+
+    Where `turn` is not 0, u goes round after so many fixed-point units, and is counted from `low` on.
+    """
+    width = qu.shape[0]
+    around = turn / _SNAP
+    parts = np.empty(step, np.float64)
+    for k in range(step):
+        parts[k] = (k + 0.5) / step
+    i = row // step
+    fr = (row - i * step + 0.5) / step
+    i -= first_row
+    c = 0
+    while c < width:  # a cell of the lattice at a time
+        j = (col + c) // step
+        within = col + c - j * step
+        stop = min(c + step - within, width)
+        j -= first_col
+        u00, u10, u01, u11 = nodes_u[i, j], nodes_u[i + 1, j], nodes_u[i, j + 1], nodes_u[i + 1, j + 1]
+        if turn != 0:
+            u10 -= around * np.floor((u10 - u00) / around + 0.5)
+            u01 -= around * np.floor((u01 - u00) / around + 0.5)
+            u11 -= around * np.floor((u11 - u00) / around + 0.5)
+        ul = u00 + (u10 - u00) * fr
+        ur = u01 + (u11 - u01) * fr
+        vl = nodes_v[i, j] + (nodes_v[i + 1, j] - nodes_v[i, j]) * fr
+        vr = nodes_v[i, j + 1] + (nodes_v[i + 1, j + 1] - nodes_v[i, j + 1]) * fr
+        # Not a number where one of the nodes is infinite.
+        if not abs(ul) + abs(ur) + abs(vl) + abs(vr) < 1e12:
+            for k in range(c, stop):
+                qu[k] = _FAR
+                qv[k] = _FAR
+        else:
+            # Slices: so the compiler sees that it may do many pixels at once.
+            cell_u, cell_v, along = qu[c:stop], qv[c:stop], parts[within : within + stop - c]
+            for k in range(stop - c):
+                cell_u[k] = np.int64(np.floor((ul + (ur - ul) * along[k]) * _SNAP + 0.5))
+                cell_v[k] = np.int64(np.floor((vl + (vr - vl) * along[k]) * _SNAP + 0.5))
+            if turn != 0:
+                for k in range(c, stop):
+                    if qu[k] < low or qu[k] >= low + turn:
+                        qu[k] = (qu[k] - low) % turn + low
+        c = stop
+
+
+@kernel
 def fixed_coordinates(
     nodes_u: FloatArray,
     nodes_v: FloatArray,
@@ -47,46 +106,13 @@ def fixed_coordinates(
     turn: int,
     low: int,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:  # pragma: no cover - compiled
-    """Fixed-point (u, v) of every pixel centre of a window; `FAR` where nothing maps.
-
-    Where `turn` is not 0, u goes round after so many fixed-point units, and is counted from `low` on.
-    """
-    around = turn / _SNAP
+    """`row_coordinates` of every row of a window."""
     qu = np.empty((height, width), np.int64)
     qv = np.empty((height, width), np.int64)
     for r in range(height):
-        i = (row + r) // step
-        fr = (row + r - i * step + 0.5) / step
-        i -= first_row
-        c = 0
-        while c < width:  # a cell of the lattice at a time
-            j = (col + c) // step
-            within = col + c - j * step
-            stop = min(c + step - within, width)
-            j -= first_col
-            u00, u10, u01, u11 = nodes_u[i, j], nodes_u[i + 1, j], nodes_u[i, j + 1], nodes_u[i + 1, j + 1]
-            if turn != 0:
-                u10 -= around * np.floor((u10 - u00) / around + 0.5)
-                u01 -= around * np.floor((u01 - u00) / around + 0.5)
-                u11 -= around * np.floor((u11 - u00) / around + 0.5)
-            ul = u00 + (u10 - u00) * fr
-            ur = u01 + (u11 - u01) * fr
-            vl = nodes_v[i, j] + (nodes_v[i + 1, j] - nodes_v[i, j]) * fr
-            vr = nodes_v[i, j + 1] + (nodes_v[i + 1, j + 1] - nodes_v[i, j + 1]) * fr
-            # Not a number where one of the nodes is infinite.
-            mapped = abs(ul) + abs(ur) + abs(vl) + abs(vr) < 1e12
-            for k in range(c, stop):
-                if not mapped:
-                    qu[r, k] = _FAR
-                    qv[r, k] = _FAR
-                    continue
-                fc = (within + (k - c) + 0.5) / step
-                q = np.int64(np.floor((ul + (ur - ul) * fc) * _SNAP + 0.5))
-                if turn != 0 and (q < low or q >= low + turn):
-                    q = (q - low) % turn + low
-                qu[r, k] = q
-                qv[r, k] = np.int64(np.floor((vl + (vr - vl) * fc) * _SNAP + 0.5))
-            c = stop
+        row_coordinates(
+            nodes_u, nodes_v, first_row, first_col, row + r, col, step, turn, low, qu[r], qv[r]
+        )  # fmt: skip
     return qu, qv
 
 

@@ -107,6 +107,13 @@ class Lattice:
     u: FloatArray
     v: FloatArray
 
+    @property
+    def nodes(self) -> tuple[FloatArray, FloatArray, int, int, int, int, int, int, int]:
+        """What compiled loops take of it."""
+        return (
+            self.u, self.v, self.first_row, self.first_col, self.row, self.col, self.step, self.turn, self.low
+        )  # fmt: skip
+
     def fixed(self) -> tuple[FixedArray, FixedArray]:
         """Columns and rows of every pixel centre in 1/65536 px; hugely negative where nothing maps."""
         return self._fixed(self.row, self.col, self.height, self.width)

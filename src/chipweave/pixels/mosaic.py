@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +17,20 @@ from affine import Affine
 
 from chipweave.errors import PermanentSourceError
 from chipweave.model import MASK_CLEAR, MASK_NODATA, Asset, MaskRule, Scene
-from chipweave.pixels.lattice import Grid, same_crs
+from chipweave.pixels.bands import read_codes, read_int16
+from chipweave.pixels.fused import whole
 from chipweave.pixels.masks import Mask, mask_codes
 from chipweave.pixels.radiometry import INT16_NODATA, to_int16
-from chipweave.pixels.read import SourceGrid, data_mask, read_block, source_grid
-from chipweave.pixels.resample import Method, resample
+from chipweave.pixels.resample import Method
+
+if TYPE_CHECKING:
+    from chipweave.pixels.loaders.base import Loader
 
 Values = npt.NDArray[np.int16]
-AnyArray = npt.NDArray[np.generic]
 BoolArray = npt.NDArray[np.bool_]
+
+NATIVE = "native"
+"""The loader that is chipweave's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +47,15 @@ class LayerRead:
         The collection's value where neither item nor file states one.
     mask
         The mask rule, or None where no mask is written in this build.
+    loader
+        Who reads: see `pixels.loaders`.
     """
 
     bands: tuple[str, ...]
     methods: Mapping[str, Method]
     nodata: float | None
     mask: MaskRule | None = None
+    loader: str = NATIVE
 
 
 @dataclass(slots=True)
@@ -57,85 +66,11 @@ class SceneArrays:
     mask: Mask | None
 
 
-def _read_valid(
-    source: SourceGrid, nodata: float | None, row: int, col: int, height: int, width: int
-) -> tuple[AnyArray, BoolArray]:
-    values = read_block(source, row, col, height, width)
-    return values, data_mask(values, nodata)
+def loader(name: str) -> Loader:
+    """Whoever reads bands under that name."""
+    from chipweave.pixels import loaders  # noqa: PLC0415 - loaders stand on what is native
 
-
-def _aligned(source: Grid, target: Grid) -> tuple[int, int] | None:
-    """(row, col) shift from target to source pixels where the two grids coincide, else None."""
-    a, b = source.affine, target.affine
-    if (
-        a.b
-        or a.d
-        or abs(a.a / b.a - 1) > 1e-9
-        or abs(a.e / b.e - 1) > 1e-9
-        or not same_crs(source.crs, target.crs)
-    ):
-        return None
-    col, row = (b.c - a.c) / a.a, (b.f - a.f) / a.e
-    if abs(col - round(col)) > 1e-5 or abs(row - round(row)) > 1e-5:
-        return None
-    return round(row), round(col)
-
-
-def read_band(
-    asset: Asset,
-    default_nodata: float | None,
-    crs: str,
-    affine: Affine,
-    shape: tuple[int, int],
-    method: Method,
-) -> tuple[AnyArray, BoolArray]:
-    """Stored values of one band on a north-up window, and where they are data.
-
-    Parameters
-    ----------
-    asset
-        The band's file.
-    default_nodata
-        Counts where neither the item nor the file states one.
-    crs, affine, shape
-        The window: CRS, pixel-to-CRS affine, (rows, columns).
-    method
-        The rule where the grids do not coincide.
-
-    Raises
-    ------
-    TransientSourceError, PermanentSourceError
-        See `read.source_grid`.
-    """
-    source = source_grid(asset.href, asset.index)
-    stated = asset.nodata if asset.nodata is not None else source.nodata
-    nodata = default_nodata if stated is None else stated
-    target, row, col = Grid.anchored(crs, affine)
-    shift = _aligned(source.grid, target)
-    if shift is not None:
-        return _copy(source, nodata, row + shift[0], col + shift[1], shape)
-    return resample(
-        source.grid,
-        source.shape,
-        target,
-        (row, col, *shape),
-        method,
-        partial(_read_valid, source, nodata),
-        source.dtype,
-    )
-
-
-def _copy(
-    source: SourceGrid, nodata: float | None, row: int, col: int, shape: tuple[int, int]
-) -> tuple[AnyArray, BoolArray]:
-    out, ok = np.zeros(shape, source.dtype), np.zeros(shape, np.bool_)
-    r0, c0 = max(row, 0), max(col, 0)
-    r1, c1 = min(row + shape[0], source.shape[0]), min(col + shape[1], source.shape[1])
-    if r1 > r0 and c1 > c0:
-        values, valid = _read_valid(source, nodata, r0, c0, r1 - r0, c1 - c0)
-        inner = np.s_[r0 - row : r1 - row, c0 - col : c1 - col]
-        out[inner], ok[inner] = np.where(valid, values, 0), valid
-    return out, ok
+    return loaders.get(name)
 
 
 def _asset(scene: Scene, band: str) -> Asset:
@@ -151,10 +86,12 @@ def read_mask(scene: Scene, read: LayerRead, crs: str, affine: Affine, shape: tu
         raise ValueError("the layer has no mask rule")
     # A file that states no nodata has the rule's: a mode over its codes must not count it as a class.
     nodata = float(read.mask.nodata[0]) if read.mask.nodata else None
-    codes, ok = read_band(
-        _asset(scene, read.mask.band), nodata, crs, affine, shape, read.methods[read.mask.band]
-    )
-    return mask_codes(codes, ok, read.mask)
+    asset, method = _asset(scene, read.mask.band), read.methods[read.mask.band]
+    finish = partial(mask_codes, rule=read.mask)
+    if read.loader != NATIVE:
+        [(codes, ok)] = loader(read.loader)([asset], nodata, crs, affine, shape, method)
+        return finish(codes, ok)
+    return read_codes(asset, nodata, crs, affine, shape, method, finish)
 
 
 def read_scene(
@@ -167,22 +104,27 @@ def read_scene(
     TransientSourceError, PermanentSourceError
         Where any band cannot be read: a scene is taken whole or not at all.
     """
-    values = np.empty((len(read.bands), *shape), np.int16)
-    for i, band in enumerate(read.bands):
-        asset = _asset(scene, band)
-        stored, ok = read_band(asset, read.nodata, crs, affine, shape, read.methods[band])
-        values[i] = to_int16(stored, ok, asset.gain, asset.add)
+    assets = [_asset(scene, band) for band in read.bands]
+    methods = [read.methods[band] for band in read.bands]
+    if read.loader == NATIVE:
+        values = read_int16(assets, read.nodata, crs, affine, shape, methods)
+    else:
+        values = np.empty((len(assets), *shape), np.int16)
+        load = loader(read.loader)
+        for i, (asset, method) in enumerate(zip(assets, methods, strict=True)):
+            [(stored, ok)] = load([asset], read.nodata, crs, affine, shape, method)
+            values[i] = to_int16(stored, ok, asset.gain, asset.add)
     mask = None
     if read.mask is not None:
         if read.mask.band in scene.missing:
             # The item lacks its mask: its data counts as clear.
-            mask = np.where((values != INT16_NODATA).all(axis=0), MASK_CLEAR, MASK_NODATA).astype(np.uint8)
+            mask = np.where(whole(values), MASK_CLEAR, MASK_NODATA).astype(np.uint8)
         else:
             mask = read_mask(scene, read, crs, affine, shape)
     return SceneArrays(values, mask)
 
 
-def compose(scenes: Sequence[SceneArrays]) -> tuple[Values, Mask | None, list[bool]]:
+def compose(scenes: Sequence[SceneArrays]) -> tuple[Values, Mask | None, list[bool], BoolArray]:
     """Lay scenes over each other in their order.
 
     A pixel, its mask included, comes from the first scene in which all bands are data; where there is none, each
@@ -195,29 +137,32 @@ def compose(scenes: Sequence[SceneArrays]) -> tuple[Values, Mask | None, list[bo
 
     Returns
     -------
-    values, mask, used
-        The picture, its mask, and for each scene whether it gave a pixel.
+    values, mask, used, full
+        The picture, its mask, for each scene whether it gave a pixel, and where all bands are data.
     """
     first = scenes[0]
-    values = first.values if len(scenes) == 1 else first.values.copy()
-    mask = first.mask if len(scenes) == 1 or first.mask is None else first.mask.copy()
-    done = (values != INT16_NODATA).all(axis=0)
-    used = [bool(done.any())] + [False] * (len(scenes) - 1)
+    full = whole(first.values)
+    if len(scenes) == 1:
+        used = bool(full.any()) or bool((first.values != INT16_NODATA).any())
+        return first.values, first.mask, [used], full
+    values = first.values.copy()
+    mask = None if first.mask is None else first.mask.copy()
+    gave = [bool(full.any())] + [False] * (len(scenes) - 1)
     for i, scene in enumerate(scenes[1:], 1):
-        take = ~done & (scene.values != INT16_NODATA).all(axis=0)
-        used[i] = bool(take.any())
+        take = ~full & whole(scene.values)
+        gave[i] = bool(take.any())
         values[:, take] = scene.values[:, take]
         if mask is not None and scene.mask is not None:
             mask[take] = scene.mask[take]
-        done |= take
-    used[0] |= bool((values[:, ~done] != INT16_NODATA).any())
+        full |= take
+    gave[0] |= bool((values[:, ~full] != INT16_NODATA).any())
     for i, scene in enumerate(scenes[1:], 1):
-        holes = ~done & (values == INT16_NODATA) & (scene.values != INT16_NODATA)
-        used[i] |= bool(holes.any())
+        holes = ~full & (values == INT16_NODATA) & (scene.values != INT16_NODATA)
+        gave[i] |= bool(holes.any())
         np.copyto(values, scene.values, where=holes)
         if mask is not None and scene.mask is not None:
-            np.copyto(mask, scene.mask, where=~done & (mask == MASK_NODATA))
-    return values, mask, used
+            np.copyto(mask, scene.mask, where=~full & (mask == MASK_NODATA))
+    return values, mask, gave, whole(values)
 
 
 def compose_masks(masks: Sequence[Mask]) -> Mask:

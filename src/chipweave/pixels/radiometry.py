@@ -29,8 +29,7 @@ def to_int16(
         Of the scene's band: see `Asset`.
     """
     if gain == 1.0 and float(add).is_integer() and np.issubdtype(stored.dtype, np.integer):
-        small = stored.dtype.itemsize <= 2 and abs(add) < 1 << 30
-        wide: npt.NDArray[Any] = stored.astype(np.int32 if small else np.int64) + int(add)
+        wide: npt.NDArray[Any] = stored.astype(np.int64) + int(add)
     else:
         wide = np.rint(np.where(ok, stored.astype(np.float64), 0.0) * gain + add).astype(np.int64)
     values: npt.NDArray[np.int16] = np.clip(wide, -INT16_LIMIT, INT16_LIMIT, out=wide).astype(np.int16)
@@ -38,6 +37,7 @@ def to_int16(
     return values
 
 
-def count_clipped(values: npt.NDArray[np.int16]) -> int:
-    """Pixels at the limit of int16: data that was clipped, or met the limit exactly."""
-    return int(np.count_nonzero((values == INT16_LIMIT) | (values == -INT16_LIMIT)))
+def is_plain(dtype: np.dtype[np.generic], gain: float, add: float) -> bool:
+    """Whether integers of a type need but a whole number added, which compiled loops do on the way."""
+    small = np.issubdtype(dtype, np.integer) and dtype.itemsize <= 2
+    return bool(small and gain == 1.0 and float(add).is_integer() and abs(add) < 1 << 30)

@@ -1,4 +1,4 @@
-"""Open files and read blocks of them: rasterio underneath, one handle a thread and file.
+"""Open files: rasterio underneath, one handle a thread and file, and a few decoded blocks kept beside them.
 
 Every failure leaves as a `TransientSourceError` (retry) or a `PermanentSourceError` (take another scene).
 """
@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +20,6 @@ import rasterio
 import rasterio.errors
 import stamina
 from affine import Affine
-from rasterio.windows import Window
 
 from chipweave.errors import PermanentSourceError, SourceError, TransientSourceError
 from chipweave.pixels.lattice import Grid
@@ -29,9 +30,15 @@ DRIVERS = ("GTiff", "JP2OpenJPEG")
 MAX_HANDLES = 128
 """Open files a thread keeps; the least recently used one is closed."""
 
+CACHE_BYTES = 128 << 20
+"""Decoded blocks that a thread keeps."""
+
+_FAST = "LIBERTIFF"
+"""GDAL's thread-safe GeoTIFF reader (since 3.11): it decodes a block straight, without GDAL's own cache."""
+
 _SESSION = {
     "GDAL_NUM_THREADS": "1",
-    "GDAL_CACHEMAX": 256,
+    "GDAL_CACHEMAX": 16,
     "GDAL_HTTP_MAX_RETRY": "3",
     "GDAL_HTTP_RETRY_DELAY": "0.3",
     "GDAL_HTTP_RETRY_CODES": "429,500,502,503,504",
@@ -54,14 +61,30 @@ _BUSY = re.compile(r"Too many open files", re.IGNORECASE)
 _REFUSED = re.compile(r"HTTP response code:? ?(401|403)", re.IGNORECASE)
 
 
+_depth = 0
+
+
 @contextmanager
 def gdal_session() -> Iterator[None]:
-    """GDAL set up as reading here wants it; entered once around a unit of work."""
-    with rasterio.Env(**_SESSION):
-        try:
-            yield
-        finally:
-            _handles.close()
+    """GDAL set up as reading here wants it; around a unit of work.
+
+    Inside another session files stay open at its end, and with them the blocks that the next unit of work shares.
+    """
+    with rasterio.Env(**_SESSION), keep_open():
+        yield
+
+
+@contextmanager
+def keep_open() -> Iterator[None]:
+    """Keep this thread's files open from one session to the next, until the block ends."""
+    global _depth  # noqa: PLW0603 - one count a process: sessions of all threads
+    _depth += 1
+    try:
+        yield
+    finally:
+        _depth -= 1
+        if not _depth:
+            handles.close()
 
 
 def is_remote(href: str) -> bool:
@@ -86,45 +109,9 @@ def classify(error: Exception, href: str) -> SourceError:
     return PermanentSourceError(said, href=shown)
 
 
-class _Handles(threading.local):
-    """Open datasets of one thread."""
-
-    def __init__(self) -> None:
-        self.open: OrderedDict[str, rasterio.DatasetReader] = OrderedDict()
-
-    def get(self, href: str) -> rasterio.DatasetReader:
-        found = self.open.get(href)
-        if found is None:
-            # Side-car files of a remote asset would each cost a request; local ones may carry the CRS.
-            with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR" if is_remote(href) else "FALSE"):
-                found = rasterio.open(href)
-            if found.driver not in DRIVERS:
-                found.close()
-                raise PermanentSourceError(
-                    f"{href}: is {found.driver}, not one of {', '.join(DRIVERS)}", href=href
-                )
-            self.open[href] = found
-            if len(self.open) > MAX_HANDLES:
-                self.open.popitem(last=False)[1].close()
-        self.open.move_to_end(href)
-        return found
-
-    def drop(self, href: str) -> None:
-        found = self.open.pop(href, None)
-        if found is not None:
-            found.close()
-
-    def close(self) -> None:
-        while self.open:
-            self.open.popitem()[1].close()
-
-
-_handles = _Handles()
-
-
 @dataclass(frozen=True, slots=True)
 class SourceGrid:
-    """What a file's header says of one band."""
+    """What a file's header says of one band; `block` is (rows, columns) of a stored block."""
 
     href: str
     index: int
@@ -132,10 +119,122 @@ class SourceGrid:
     shape: tuple[int, int]
     dtype: np.dtype[np.generic]
     nodata: float | None
+    block: tuple[int, int]
+
+
+class Handles(threading.local):
+    """Open datasets of one thread, the headers that were read, and decoded blocks by (file, band, row, column)."""
+
+    def __init__(self) -> None:
+        self.open: OrderedDict[str, rasterio.DatasetReader] = OrderedDict()
+        self.state: dict[str, tuple[int, int, int]] = {}
+        self.headers: dict[tuple[str, int], SourceGrid] = {}
+        self.blocks: OrderedDict[_BlockKey, npt.NDArray[np.generic]] = OrderedDict()
+        self.bytes = 0
+
+    def get(self, href: str) -> rasterio.DatasetReader:
+        """Open a file, or the handle that is open."""
+        found = self.open.get(href)
+        if found is None:
+            found = self.open[href] = _open(href)
+            self.state[href] = _state(href)
+            if len(self.open) > MAX_HANDLES:
+                self.drop(next(iter(self.open)))
+        self.open.move_to_end(href)
+        return found
+
+    def fresh(self, href: str) -> None:
+        """Forget a file that another has taken the place of."""
+        if href in self.open and self.state[href] != _state(href):
+            self.drop(href)
+
+    def plain(self, href: str) -> rasterio.DatasetReader | None:
+        """Open a file again with GDAL's usual driver; None where that is the one in use."""
+        if href not in self.open or self.open[href].driver != _FAST:
+            return None
+        self.open.pop(href).close()
+        found = self.open[href] = _checked(rasterio.open(href, driver=DRIVERS[0]), href)
+        return found
+
+    def keep(self, key: _BlockKey, block: npt.NDArray[np.generic], *, last: bool) -> None:
+        """Keep a decoded block, as the `last` or the first to be let go of where there are too many bytes."""
+        self.bytes += block.nbytes
+        while self.blocks and self.bytes > CACHE_BYTES:
+            self.bytes -= self.blocks.popitem(last=False)[1].nbytes
+        if self.bytes > CACHE_BYTES:
+            self.bytes -= block.nbytes
+            return
+        self.blocks[key] = block
+        self.blocks.move_to_end(key, last=last)
+
+    def drop(self, href: str) -> None:
+        """Let go of a file and its blocks."""
+        found = self.open.pop(href, None)
+        if found is None:
+            return
+        found.close()
+        del self.state[href]
+        for index in [i for h, i in self.headers if h == href]:
+            del self.headers[href, index]
+        for key in [k for k in self.blocks if k[0] == href]:
+            self.bytes -= self.blocks.pop(key).nbytes
+
+    def close(self) -> None:
+        """Let go of everything."""
+        while self.open:
+            self.drop(next(iter(self.open)))
+
+
+_BlockKey = tuple[str, int, int, int]
+
+
+def _state(href: str) -> tuple[int, int, int]:
+    """What tells a local file from another under its name."""
+    if is_remote(href) or href.startswith("/vsi"):
+        return 0, 0, 0
+    found = Path(href.removeprefix("file://")).stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _open(href: str) -> rasterio.DatasetReader:
+    """Open a file that is one of `DRIVERS`, local GeoTIFFs with the fast reader where GDAL has it and it suffices."""
+    remote = is_remote(href)
+    if has_fast() and not remote and href.lower().endswith((".tif", ".tiff")):
+        try:
+            found = rasterio.open(href, driver=_FAST)
+        except rasterio.errors.RasterioError:
+            found = None  # the usual driver says what is wrong, or reads it after all
+        if found is not None:
+            # It would decode a block of interleaved bands once a band.
+            if found.crs is not None and found.count == 1:
+                return found
+            found.close()  # the CRS may stand in a side-car file, which the fast reader does not look at
+    # Side-car files of a remote asset would each cost a request; local ones may carry the CRS.
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR" if remote else "FALSE"):
+        return _checked(rasterio.open(href), href)
+
+
+def _checked(found: rasterio.DatasetReader, href: str) -> rasterio.DatasetReader:
+    if found.driver not in DRIVERS:
+        found.close()
+        raise PermanentSourceError(f"{href}: is {found.driver}, not one of {', '.join(DRIVERS)}", href=href)
+    return found
+
+
+@lru_cache(maxsize=1)
+def has_fast() -> bool:
+    """Whether the GDAL at hand has the fast GeoTIFF reader."""
+    with rasterio.Env() as env:
+        return _FAST in env.drivers()
+
+
+handles = Handles()
+"""Of the thread that asks."""
 
 
 @contextmanager
-def _source_errors(href: str) -> Iterator[None]:
+def source_errors(href: str) -> Iterator[None]:
+    """Turn what reading a file raises into a `SourceError`, and let go of the file."""
     try:
         yield
     except (
@@ -145,13 +244,17 @@ def _source_errors(href: str) -> Iterator[None]:
         IndexError,
         MemoryError,
     ) as error:
-        _handles.drop(href)
+        handles.drop(href)
         raise classify(error, href) from error
 
 
 def _header(href: str, index: int) -> SourceGrid:
-    with _source_errors(href):
-        dataset = _handles.get(href)
+    with source_errors(href):
+        handles.fresh(href)
+        known = handles.headers.get((href, index))
+        if known is not None:
+            return known
+        dataset = handles.get(href)
         if not 1 <= index <= dataset.count:
             raise PermanentSourceError(
                 f"{href}: has {dataset.count} bands, band {index} was asked for", href=href
@@ -160,14 +263,16 @@ def _header(href: str, index: int) -> SourceGrid:
             raise PermanentSourceError(f"{href}: has no georeference", href=href)
         epsg = dataset.crs.to_epsg(confidence_threshold=100)
         crs = f"EPSG:{epsg}" if epsg else dataset.crs.to_wkt()
-        return SourceGrid(
+        header = handles.headers[href, index] = SourceGrid(
             href=href,
             index=index,
             grid=Grid(crs, dataset.transform),
             shape=(dataset.height, dataset.width),
             dtype=np.dtype(dataset.dtypes[index - 1]),
             nodata=dataset.nodatavals[index - 1],
+            block=dataset.block_shapes[index - 1],
         )
+        return header
 
 
 def source_grid(href: str, index: int = 1) -> SourceGrid:
@@ -178,28 +283,14 @@ def source_grid(href: str, index: int = 1) -> SourceGrid:
     TransientSourceError, PermanentSourceError
         Where the file cannot be opened, has no such band or no georeference.
     """
-    for attempt in _attempts(href):
+    for attempt in attempts(href):
         with attempt:
             return _header(href, index)
     raise AssertionError(href)  # pragma: no cover - stamina returns or raises
 
 
-def read_block(source: SourceGrid, row: int, col: int, height: int, width: int) -> npt.NDArray[np.generic]:
-    """Stored values of a block that lies inside the file.
-
-    Raises
-    ------
-    TransientSourceError, PermanentSourceError
-        As `source_grid`; a truncated or undecodable block is permanent.
-    """
-    window = Window(col, row, width, height)
-    for attempt in _attempts(source.href):
-        with attempt, _source_errors(source.href):
-            return np.asarray(_handles.get(source.href).read(source.index, window=window))
-    raise AssertionError(source.href)  # pragma: no cover - stamina returns or raises
-
-
-def _attempts(href: str) -> Iterable[stamina.Attempt]:
+def attempts(href: str) -> Iterable[stamina.Attempt]:
+    """Try again while a remote file does not answer."""
     # GDAL retries HTTP codes by itself; this is for what it does not: cut connections and slow bodies.
     tries = 3 if is_remote(href) else 1
     return stamina.retry_context(

@@ -6,6 +6,7 @@ the target is coarser, the mean or the mode of the source centres inside it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal
@@ -25,6 +26,9 @@ ReadBlock = Callable[[int, int, int, int], tuple[AnyArray, BoolArray]]
 
 COARSER = 2.0
 """Target area over source area from which a target pixel averages (contract, section 3)."""
+
+SLACK = 0.01
+"""Source pixels by which a block is wider than its window's outermost centres ask for."""
 
 LARGE = 20_000_000
 """Source pixels above which a window is done in halves: memory stays bounded where the source is much finer."""
@@ -113,6 +117,29 @@ def _halves(
     done = [resample(source, shape, target, part, method, read, dtype) for part in parts]
     axis = 0 if height >= width else 1
     return np.concatenate([d[0] for d in done], axis), np.concatenate([d[1] for d in done], axis)
+
+
+def gather_block(
+    source: Grid,
+    source_shape: tuple[int, int],
+    target: Grid,
+    window: tuple[int, int, int, int],
+    reach: float,
+) -> tuple[Lattice, tuple[int, int, int, int] | None]:
+    """Lattice of a target window, and the block (row, col, height, width) of the file that it takes its pixels from.
+
+    `reach` is how far from a centre a pixel looks: 0 for nearest, half a source pixel for bilinear. The block is None
+    where the window does not meet the file.
+    """
+    lattice = make_lattice(target, source, *window, centre=source_shape[1] / 2)
+    bounds = lattice.bounds()
+    if bounds is None:
+        return lattice, None
+    u0, v0, u1, v1 = bounds
+    far = reach + SLACK
+    row, col = math.floor(v0 - far), math.floor(u0 - far)
+    box = (row, col, math.floor(v1 + far) + 1 - row, math.floor(u1 + far) + 1 - col)
+    return lattice, _clip(box, source_shape)
 
 
 @lru_cache(maxsize=1)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
+
+from chipweave.plan.columns import Ints, unique_rows
 
 TILE_PX = 2048
 """Side of a tile in pixels of the chips (design, section 3)."""
@@ -16,10 +16,14 @@ TILE_PX = 2048
 FEW_TILES = 8
 """With fewer tiles than this they are halved, so that small builds spread over workers and resume too."""
 
-BATCH_PX = 4_000_000
-"""Chip pixels from which a batch is full: seconds of work."""
+BATCH_SIDE_PX = 8192
+"""Side of the square of tiles that is one batch; halved while there are fewer than `FEW_TILES` batches."""
 
-Ints = npt.NDArray[np.int64]
+BATCH_PX = BATCH_SIDE_PX**2
+"""Most chip pixels of a batch of several tiles."""
+
+WORTH_PX = 1_000_000
+"""Chip pixels below which neighbouring squares are joined: one chip every 20 km is no batch of its own."""
 
 
 def tile_names(chips: pd.DataFrame, tile_px: int | None = None) -> pd.Series[str]:
@@ -32,44 +36,78 @@ def tile_names(chips: pd.DataFrame, tile_px: int | None = None) -> pd.Series[str
     tile_px
         Side of a tile; by default `TILE_PX`, halved while there are few tiles. No pixel depends on it.
     """
+    return _names(chips, tile_side(chips, tile_px))
+
+
+def tile_side(chips: pd.DataFrame, tile_px: int | None = None) -> int:
+    """Side of the tiles in pixels that `tile_names` takes: whole chips."""
     size = int(chips["size"].iloc[0])
-    side = tile_px or TILE_PX
-    while True:
-        across = max(side // size, 1)
-        names: pd.Series[str] = _names(chips, across)
-        if tile_px is not None or across == 1 or names.nunique() >= FEW_TILES:
-            return names
-        side //= 2
+    across = max((tile_px or TILE_PX) // size, 1)
+    while tile_px is None and across > 1 and len(_cells(chips, across)[0]) < FEW_TILES:
+        across = max(across // 2, 1)
+    return across * size
 
 
-def _names(chips: Any, across: int) -> Any:
+def _cells(chips: pd.DataFrame, across: int) -> tuple[Ints, Ints, list[str]]:
+    """Cells of `across` chips: (t, 3) CRS, row and column; each chip's; and the names of the CRS numbers."""
+    crs, names = pd.factorize(chips["crs"], sort=True)
+    step = (chips["size"] * chips["resolution"]).to_numpy(np.float64)
     # Half a chip off the corner: a lattice's float noise must not move a chip to the next tile.
-    step = chips["size"] * chips["resolution"]
-    col = np.floor((chips["x"] / step + 0.5) / across).astype(np.int64)
-    row = np.floor((-chips["y"] / step + 0.5) / across).astype(np.int64)
-    return chips["crs"] + ":" + row.map("{:+09d}".format) + ":" + col.map("{:+09d}".format)
+    col = np.floor((chips["x"].to_numpy(np.float64) / step + 0.5) / across).astype(np.int64)
+    row = np.floor((-chips["y"].to_numpy(np.float64) / step + 0.5) / across).astype(np.int64)
+    found, which = unique_rows(np.stack([crs.astype(np.int64), row, col], axis=-1))
+    return found, which, [str(name) for name in names]
 
 
-def batch_numbers(chips: pd.DataFrame) -> Ints:
-    """Batch of each chip: consecutive tiles, in the order of their names, until one is full.
+def _names(chips: pd.DataFrame, side: int) -> pd.Series[str]:
+    cells, which, crs = _cells(chips, side // int(chips["size"].iloc[0]))
+    names = np.array([f"{crs[c]}:{row:+09d}:{col:+09d}" for c, row, col in cells.tolist()], dtype=object)
+    return pd.Series(names[which], index=chips.index, dtype=object)
+
+
+def batch_numbers(chips: pd.DataFrame, side: int) -> Ints:
+    """Batch of each chip: a compact square of whole tiles, or sparse squares joined in rows.
 
     Parameters
     ----------
     chips
         Columns ``tile, size``.
+    side
+        Of the tiles, in pixels.
     """
-    weight = chips["size"].astype(np.int64) ** 2
-    tiles = weight.groupby(chips["tile"]).sum().sort_index()
-    numbers, batch, filled = {}, 0, 0
-    for tile, pixels in tiles.items():
-        if filled and filled + pixels > BATCH_PX:
-            batch, filled = batch + 1, 0
-        numbers[tile] = batch
-        filled += int(pixels)
+    tiles, which = np.unique(chips["tile"].to_numpy(dtype=np.str_), return_inverse=True)
+    parts = [name.rsplit(":", 2) for name in tiles.tolist()]
+    crs = np.unique([p[0] for p in parts], return_inverse=True)[1]
+    cells = np.array([[c, int(p[1]), int(p[2])] for c, p in zip(crs.tolist(), parts, strict=True)], np.int64)
+    pixels = np.bincount(which, chips["size"].to_numpy(np.float64) ** 2).astype(np.int64)
+    across = max(BATCH_SIDE_PX // side, 1)
+    while True:
+        found = _squares(cells, pixels, across)
+        if across == 1 or found.max() + 1 >= FEW_TILES:
+            break
+        across //= 2
     # Few batches would leave workers idle and little to resume: then each tile is one.
-    if batch + 1 < FEW_TILES:
-        numbers = {tile: i for i, tile in enumerate(tiles.index)}
-    return np.array([numbers[tile] for tile in chips["tile"]], np.int64)
+    if found.max() + 1 < FEW_TILES:
+        found = unique_rows(cells)[1]
+    return found[which]
+
+
+def _squares(cells: Ints, pixels: Ints, across: int) -> Ints:
+    """Batch of each tile where squares of `across` tiles are batches, unless they hold too much or too little."""
+    squares = np.concatenate([cells[:, :1], cells[:, 1:] // across], axis=1)
+    order = np.lexsort((cells[:, 2], cells[:, 1], unique_rows(squares)[1]))
+    own = unique_rows(squares)[1][order]
+    whole = np.bincount(own, pixels[order]).astype(np.int64)
+    worth = min(WORTH_PX, int(pixels.sum()) // (2 * FEW_TILES))
+    found, batch, filled, last = np.empty(len(cells), np.int64), 0, 0, -1
+    for tile, square, size in zip(order.tolist(), own.tolist(), pixels[order].tolist(), strict=True):
+        begins = square != last
+        full = begins and (filled >= worth or filled + whole[square] > BATCH_PX)
+        if filled and (full or filled + size > BATCH_PX):
+            batch, filled = batch + 1, 0
+        found[tile] = batch
+        filled, last = filled + size, square
+    return found
 
 
 def limit_tiles(chips: pd.DataFrame, limit: int, splits: Sequence[str]) -> set[str]:

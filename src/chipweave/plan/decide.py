@@ -2,57 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from chipweave.errors import RecipeError
-from chipweave.model import Fate, Scene
+from chipweave.model import Fate
 from chipweave.plan import distance
-from chipweave.plan.batches import batch_numbers, tile_names
-from chipweave.plan.match import candidates, label_order, match_scenes
+from chipweave.plan.batches import batch_numbers, tile_names, tile_side
 from chipweave.plan.splits import SplitResult
 from chipweave.plan.splits.blocks import assign
-from chipweave.plan.survey import ChipScenes, Found, Reads
-from chipweave.plan.tables import place_of
+from chipweave.plan.surveying import Outcome, Surveyed
 from chipweave.recipe import LoadedRecipe
 from chipweave.recipe.keep import Condition, parse
-
-
-def match_chips(places: gpd.GeoDataFrame, reads: Reads) -> dict[str, ChipScenes]:
-    """Candidates of every place that is not an overlap, by key."""
-    own = places[places["reason"] == ""]
-    footprints = dict(zip(own["key"], own.geometry, strict=True))
-    crs = dict(zip(own["key"], own["crs"], strict=True))
-    imagery = {
-        layer: {
-            key: tuple(candidates(found, footprints[key], crs[key], read.bands)) if found else ()
-            for key, found in match_scenes(own, list(reads.scenes[layer].values())).items()
-        }
-        for layer, read in reads.imagery.items()
-    }
-    labels = {
-        layer: {
-            key: tuple(s.id for s in label_order(_whole(found, layer, reads), footprints[key], crs[key]))
-            for key, found in match_scenes(own, list(reads.scenes[layer].values())).items()
-        }
-        for layer in reads.labels
-    }
-    return {
-        str(row["key"]): ChipScenes(
-            place_of(row),
-            {n: imagery[n][row["key"]] for n in imagery},
-            {n: labels[n][row["key"]] for n in labels},
-        )
-        for row in own.drop(columns="geometry").to_dict("records")
-    }
-
-
-def _whole(scenes: Sequence[Scene], layer: str, reads: Reads) -> list[Scene]:
-    return [s for s in scenes if reads.labels[layer].band in s.assets]
 
 
 def label_layers_of(loaded: LoadedRecipe, labels: Sequence[str]) -> list[str]:
@@ -61,78 +26,88 @@ def label_layers_of(loaded: LoadedRecipe, labels: Sequence[str]) -> list[str]:
     return [n for n in labels if n in spoken]
 
 
-def chip_table(
-    loaded: LoadedRecipe,
-    places: gpd.GeoDataFrame,
-    chips: Mapping[str, ChipScenes],
-    found: Mapping[str, Found],
-) -> pd.DataFrame:
-    """One row a place with its state, stage, reason and figures; splits are still to come.
+class ChipTable:
+    """One row a place with its state, stage, reason and figures, as columns; splits are still to come.
 
-    Raises
-    ------
-    RecipeError
-        A `keep` rule names a class that the layer's legend does not have.
+    Parameters
+    ----------
+    loaded
+        The recipe.
+    places
+        Table of places, without geometry.
     """
-    rules = [(text, parse(text)) for text in loaded.recipe.keep]
-    rows = []
-    for place in places.drop(columns="geometry").to_dict("records"):
-        row = {**place, "state": "kept", "stage": "", "layer": "", "href": "", "error": ""}
-        if row["reason"]:
-            row |= {"state": "dropped", "stage": "place"}
-        else:
-            row |= _verdict(chips[place["key"]], found[place["key"]], rules)
-        for layer in loaded.recipe.imagery:
-            choice = found[place["key"]].choices.get(layer) if place["key"] in found else None
-            best = choice.best if choice is not None and choice.ranked else None
-            row[f"{layer}_cloud_fraction"] = best.cloud if best else float("nan")
-            row[f"{layer}_valid_fraction"] = best.valid if best else float("nan")
-        rows.append(row)
-    return pd.DataFrame(rows)
+
+    def __init__(self, loaded: LoadedRecipe, places: pd.DataFrame) -> None:
+        n = len(places)
+        self._places, self._imagery = places, list(loaded.recipe.imagery)
+        self._rules = [(text, parse(text)) for text in loaded.recipe.keep]
+        self._columns = {
+            name: np.full(n, "", object) for name in ("state", "stage", "layer", "href", "error")
+        }
+        self._columns["state"][:] = "kept"
+        self._reason = places["reason"].to_numpy(dtype=object).copy()
+        overlap = self._reason != ""
+        self._columns["state"][overlap], self._columns["stage"][overlap] = "dropped", "place"
+        self._figures = {
+            f"{layer}_{name}_fraction": np.full(n, np.nan)
+            for layer in self._imagery
+            for name in ("cloud", "valid")
+        }
+
+    def no_scene(self, lacking: npt.NDArray[np.integer[Any]], layers: Sequence[str]) -> None:
+        """Drop the places that lack a scene: (n,) number of the layer, -1 where none is lacking."""
+        rows = np.flatnonzero(lacking >= 0)
+        self._columns["state"][rows], self._columns["stage"][rows] = "dropped", "lock"
+        self._reason[rows] = "no_scene"
+        self._columns["layer"][rows] = np.array(layers, object)[lacking[rows]]
+
+    def settle(self, surveyed: Surveyed) -> None:
+        """Write down what survey found.
+
+        Raises
+        ------
+        RecipeError
+            A `keep` rule names a class that the layer's legend does not have.
+        """
+        for row, found in zip(surveyed.rows.tolist(), surveyed.outcomes, strict=True):
+            for layer in self._imagery:
+                cloud, valid = found.choices[layer][4:]
+                self._figures[f"{layer}_cloud_fraction"][row] = cloud
+                self._figures[f"{layer}_valid_fraction"][row] = valid
+            for name, value in _verdict(found, self._rules).items():
+                (self._reason if name == "reason" else self._columns[name])[row] = value
+
+    def frame(self) -> pd.DataFrame:
+        """The table."""
+        return self._places.assign(reason=self._reason, **self._columns, **self._figures)
 
 
-def _verdict(
-    chip: ChipScenes, found: Found, rules: Sequence[tuple[str, Sequence[Condition]]]
-) -> dict[str, str]:
-    for layer, items in (*chip.candidates.items(), *chip.labels.items()):
-        if not items:
-            return {"state": "dropped", "stage": "lock", "reason": "no_scene", "layer": layer}
+def _verdict(found: Outcome, rules: Sequence[tuple[str, Sequence[Condition]]]) -> dict[str, str]:
     if found.error is not None:
         layer, href, error = found.error
         return {
-            "state": "failed",
-            "stage": "survey",
-            "reason": "broken",
-            "layer": layer,
-            "href": href,
-            "error": error,
-        }
-    for layer, choice in found.choices.items():
-        if not choice.chosen:
-            state = "failed" if choice.reason == "broken" else "dropped"
+            "state": "failed", "stage": "survey", "reason": "broken", "layer": layer, "href": href, "error": error
+        }  # fmt: skip
+    for layer, (chosen, reason, error, href, *_) in found.choices.items():
+        if not chosen:
+            state = "failed" if reason == "broken" else "dropped"
             return {
-                "state": state, "stage": "survey", "reason": choice.reason, "layer": layer,
-                "href": choice.href, "error": choice.error,
+                "state": state, "stage": "survey", "reason": reason, "layer": layer, "href": href, "error": error
             }  # fmt: skip
     for text, conditions in rules:
         for condition in conditions:
             if not condition.holds(_figure(found, condition)):
                 return {
-                    "state": "dropped",
-                    "stage": "survey",
-                    "reason": f"keep: {text}",
-                    "layer": condition.layer,
-                }
+                    "state": "dropped", "stage": "survey", "reason": f"keep: {text}", "layer": condition.layer
+                }  # fmt: skip
     return {}
 
 
-def _figure(found: Found, condition: Condition) -> float:
+def _figure(found: Outcome, condition: Condition) -> float:
     name = f"{condition.layer}.{condition.field}"
     if condition.layer in found.choices:
-        best = found.choices[condition.layer].best
-        return {"cloud_fraction": best.cloud, "valid_fraction": best.valid, "nodata": 1 - best.valid}[
-            condition.field
-        ]
+        cloud, valid = found.choices[condition.layer][4:]
+        return {"cloud_fraction": cloud, "valid_fraction": valid, "nodata": 1 - valid}[condition.field]
     if name not in found.facts:
         codes = sorted(
             int(n.split(".")[1])
@@ -183,13 +158,18 @@ def rings_of(places: pd.DataFrame) -> Any:
 
 
 def batch_chips(chips: pd.DataFrame, tile_px: int | None = None) -> pd.DataFrame:
-    """Add `tile` and `batch`; -1 where a chip is not kept. Rows are sorted by batch, tile, then key."""
-    chips = chips.assign(tile="", batch=-1)
+    """Add `tile` and `batch`; the batch is -1 where a chip is not kept. Rows are sorted by batch, tile, then key."""
     kept = (chips["state"] == "kept").to_numpy()
+    batch = np.full(len(chips), -1, np.int64)
+    tile = pd.Series("", index=chips.index, dtype=object)
     if kept.any():
-        chips.loc[kept, "tile"] = tile_names(chips[kept], tile_px)
-        chips.loc[kept, "batch"] = batch_numbers(chips[kept])
-    return chips.sort_values(["batch", "tile", "key"], ignore_index=True)
+        side = tile_side(chips[kept], tile_px)
+        tile = tile_names(chips, side)
+        batch[kept] = batch_numbers(pd.DataFrame({"tile": tile[kept], "size": chips["size"][kept]}), side)
+    key = chips["key"]
+    rank = np.arange(len(chips)) if key.is_monotonic_increasing else key.rank().to_numpy()
+    order = np.lexsort((rank, pd.factorize(tile, sort=True)[0], batch))
+    return chips.assign(tile=tile, batch=batch).iloc[order].reset_index(drop=True)
 
 
 def fates_of(chips: pd.DataFrame) -> list[Fate]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pandas as pd
 import shapely
 from numpy.typing import ArrayLike, NDArray
 from pyproj import Transformer
@@ -101,7 +102,7 @@ def _outline(crs: NDArray[np.object_], x: Floats, y: Floats, side: Floats, piece
     px = x[:, None] + side[:, None] * unit[:, 0]
     py = y[:, None] + side[:, None] * unit[:, 1]
     out = np.empty((*px.shape, 3))
-    names, which = np.unique(crs.astype(str), return_inverse=True)
+    which, names = pd.factorize(crs)
     for number, name in enumerate(names):
         rows = np.flatnonzero(which == number)
         lon, lat = Transformer.from_crs(str(name), "EPSG:4326", always_xy=True).transform(px[rows], py[rows])
@@ -171,6 +172,68 @@ def close_pairs(
     i, j, metres = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.lexsort((j, i))
     return i[order], j[order], metres[order]
+
+
+def near_pairs(
+    rings: Floats, within_m: float, groups: NDArray[np.integer] | None = None
+) -> tuple[Ints, Ints]:
+    """Find the pairs of `close_pairs` without their distances.
+
+    Two corners that are near settle most of them, and a plane between the two most of the others: few
+    distances are worked out.
+
+    Parameters
+    ----------
+    rings, within_m, groups
+        As `close_pairs` takes them.
+
+    Returns
+    -------
+    i, j : ndarray
+        (m,) positions, i < j, sorted.
+    """
+    empty = np.empty(0, np.int64)
+    if len(rings) < 2 or within_m <= 0:
+        return empty, empty
+    corners = rings[:, :: rings.shape[1] // 4]
+    found = []
+    for i, j in _candidates(rings, within_m, groups):
+        near = _corners_near(corners, i, j, within_m)
+        open_ones = np.flatnonzero(~near)
+        open_ones = open_ones[~_parted(rings, i[open_ones], j[open_ones], within_m)]
+        near[open_ones] = distances(rings, i[open_ones], j[open_ones]) < within_m
+        found.append((i[near], j[near]))
+    if not found:
+        return empty, empty
+    i, j = (np.concatenate(part) for part in zip(*found, strict=True))
+    order = np.lexsort((j, i))
+    return i[order], j[order]
+
+
+def _corners_near(corners: Floats, i: Ints, j: Ints, within_m: float) -> NDArray[np.bool_]:
+    """Pairs of which two corners are so near that nothing can make the outlines' distance too long."""
+    # An arc is longer than its chord by less than a thousandth up to 900 km; beyond, nothing is settled here.
+    limit = min(within_m * 0.999, 900_000.0) - _SLACK
+    near = np.zeros(len(i), bool)
+    if limit <= 0:
+        return near
+    for a in range(4):
+        for b in range(4):
+            left = np.flatnonzero(~near)
+            gap = corners[i[left], a] - corners[j[left], b]
+            near[left] = _dot(gap, gap) < limit**2
+    return near
+
+
+def _parted(rings: Floats, i: Ints, j: Ints, within_m: float) -> NDArray[np.bool_]:
+    """Pairs that two parallel planes, further apart than the distance, keep from each other."""
+    one, two = rings[i], rings[j]
+    along = two.mean(axis=1) - one.mean(axis=1)
+    length = np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-9)
+    along /= length
+    first = np.einsum("mkx,mx->mk", one, along).max(axis=1)
+    second = np.einsum("mkx,mx->mk", two, along).min(axis=1)
+    return np.asarray(second - first > within_m + _SLACK)
 
 
 def _candidates(

@@ -15,6 +15,7 @@ from chipweave.labels import LabelRead
 from chipweave.model import Collection, LayerSpec, Scene
 from chipweave.pixels import LayerRead, Method, choose_method, gdal_session, source_grid
 from chipweave.pixels.lattice import reproject
+from chipweave.pixels.loaders import DEFAULT
 from chipweave.pixels.radiometry import INT16_NODATA
 from chipweave.plan.select import Limits
 from chipweave.plan.survey import Reads
@@ -47,6 +48,7 @@ def build_layers(
     requests: Sequence[LayerRequest],
     scenes: Sequence[Scene],
     centre: tuple[float, float],
+    loader: str = DEFAULT,
 ) -> BuildLayers:
     """Decide layers from the recipe, its collections, and the frozen scenes.
 
@@ -58,6 +60,8 @@ def build_layers(
         The snapshot.
     centre
         (lon, lat) at which ground areas of source pixels are taken (contract, section 3).
+    loader
+        Who reads pixels: see `pixels.loaders`.
 
     Raises
     ------
@@ -79,12 +83,13 @@ def build_layers(
             areas = _source_areas(own, request, centre)
             if request.kind == "imagery":
                 read, mask_spec = _imagery(loaded, request, own, areas, target)
-                imagery[request.layer], limits[request.layer] = read, _limits(loaded, request.layer)
+                imagery[request.layer] = replace(read, loader=loader)
+                limits[request.layer] = _limits(loaded, request.layer)
                 methods[request.layer] = read.methods
                 specs += [_imagery_spec(loaded, request), *mask_spec]
             else:
                 label, spec = _label(loaded, request, areas, target)
-                labels[request.layer] = label
+                labels[request.layer] = replace(label, loader=loader)
                 methods[request.layer] = {label.band: label.method}
                 specs.append(spec)
     blank = frozenset(n for n, i in loaded.recipe.imagery.items() if i.mask == "blank")

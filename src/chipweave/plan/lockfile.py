@@ -15,6 +15,7 @@ import rasterio
 
 from chipweave.errors import UsageError
 from chipweave.files import atomic_write_text
+from chipweave.pixels import loaders
 
 NAME = "chipweave.lock"
 PACKAGES = (
@@ -39,6 +40,7 @@ class LockFile:
     name: str
     sha256: str
     limit: int | None = None
+    loader: str = loaders.DEFAULT
     searches: list[dict[str, Any]] = field(default_factory=list)
     methods: dict[str, dict[str, str]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -56,9 +58,9 @@ class LockFile:
         atomic_write_text(folder / NAME, json.dumps({**content, **rest}, indent=1, ensure_ascii=False) + "\n")
 
 
-def versions() -> dict[str, str]:
-    """Versions of what decides about bytes."""
-    found = {name: version(name) for name in PACKAGES}
+def versions(loader: str = loaders.DEFAULT) -> dict[str, str]:
+    """Versions of what decides about bytes where pixels are read by that loader."""
+    found = {name: version(name) for name in (*PACKAGES, *loaders.distributions(loader))}
     return {
         **found,
         "python": platform.python_version(),
@@ -81,6 +83,7 @@ def read_lock(folder: Path) -> LockFile | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         own = {k: content[k] for k in ("limit", "searches", "methods", "warnings", "versions", "times")}
+        own["loader"] = content.get("loader", loaders.DEFAULT)
         return LockFile(name=content["recipe"]["name"], sha256=content["recipe"]["sha256"], **own)
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise UsageError(f"{path} is damaged: {error}", hint="build into another folder") from error

@@ -335,7 +335,7 @@ CELL_DEGREES = 1.0
 """Rows of search cells; about 100 km."""
 
 
-def search_cells(places: gpd.GeoDataFrame) -> list[tuple[float, float, float, float]]:
+def search_cells(places: pd.DataFrame) -> list[tuple[float, float, float, float]]:
     """Occupied cells of about 100 km as tight (w, s, e, n) boxes in lon/lat; none crosses ±180°."""
     own = places[places["reason"] == ""]
     row = np.floor(own["lat"] / CELL_DEGREES)

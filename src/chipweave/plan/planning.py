@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
+import shapely
 
 from chipweave import catalog
 from chipweave.errors import TransientSourceError, UsageError, YieldError
-from chipweave.files import atomic_write_text
+from chipweave.files import sha256_file
 from chipweave.model import Fate
 from chipweave.plan import lockfile, tables
-from chipweave.plan.area import read_area
-from chipweave.plan.batches import tile_names
-from chipweave.plan.decide import batch_chips, chip_table, fates_of, label_layers_of, match_chips, split_chips
+from chipweave.plan.area import AreaOfInterest, read_area
+from chipweave.plan.decide import ChipTable, batch_chips, fates_of, label_layers_of, split_chips
 from chipweave.plan.layers import BuildLayers, build_layers
 from chipweave.plan.lockfile import LockFile
 from chipweave.plan.place import place_chips, search_cells
-from chipweave.plan.survey import (
-    Amendment,
-    ChipScenes,
-    Found,
-    SurveyTask,
-    found_from_json,
-    found_to_json,
-    subset,
-    survey_tile,
-)
+from chipweave.plan.survey import Amendment
+from chipweave.plan.surveying import Survey, rows_path, survey_task
 from chipweave.recipe import LoadedRecipe
 
 log = logging.getLogger("chipweave")
@@ -54,7 +48,7 @@ PLAN_FILES = ("places.parquet", "scenes.parquet", "chips.parquet", "matches.parq
 class Executor(Protocol):
     """Runs a function over tasks, anywhere; results come in the tasks' order."""
 
-    def __call__(self, function: Callable[[T], R], tasks: Sequence[T], /) -> Iterator[R]:
+    def __call__(self, function: Callable[[T], R], tasks: Iterable[T], /) -> Iterator[R]:
         """Run it."""
 
 
@@ -104,19 +98,17 @@ def make_plan(
     area = read_area(loaded)
     if (folder / "chips.parquet").exists():
         scenes = catalog.read_snapshot(out / SNAPSHOT)
-        layers = build_layers(loaded, requests, scenes, area.centre)
+        layers = build_layers(loaded, requests, scenes, area.centre, own.loader)
         return Planned(out, pq.read_table(folder / "chips.parquet").to_pandas(), layers, _digest(out, own))
-    places = place_chips(loaded, area)
-    tables.write_places(folder / "places.parquet", places)
-    log.info("place: %d chips", int((places["reason"] == "").sum()))
+    places, wkb = _place(loaded, area, folder / "places.parquet")
     _freeze(out, own, requests, search_cells(places), area.centre, lock)
     scenes = catalog.read_snapshot(out / SNAPSHOT)
-    layers = build_layers(loaded, requests, scenes, area.centre)
+    layers = build_layers(loaded, requests, scenes, area.centre, own.loader)
     own.methods = {layer: dict(m) for layer, m in layers.methods.items()}
-    chips = match_chips(places, layers.reads)
-    found, amendments = _survey(loaded, out, own, layers, chips, run, tile_px)
-    table = chip_table(loaded, places, chips, found)
-    tables.write_rows(folder / "matches.parquet", _match_rows(found, chips, layers), tables.MATCHES)
+    facts = label_layers_of(loaded, list(layers.reads.labels))
+    digest = hashlib.sha256((own.sha256 + own.loader + sha256_file(out / SNAPSHOT)).encode()).hexdigest()
+    survey = Survey(places, wkb, layers.reads, facts, digest, tile_px)
+    table, amendments = run_survey(loaded, survey, run, out / WORK)
     tables.write_rows(folder / "amendments.parquet", tables.amendment_rows(amendments), tables.AMENDMENTS)
     try:
         table, result = split_chips(loaded, table)
@@ -124,24 +116,64 @@ def make_plan(
     except YieldError:
         record(fates_of(table))
         raise
-    table = batch_chips(table, tile_px)
+    table = write_decided(folder, table, survey, out / WORK, tile_px)
     own.stamp("planned")
     own.save(out)
     tables.write_chips(folder / "chips.parquet", table)
+    shutil.rmtree(out / WORK / "survey", ignore_errors=True)  # nothing reads it once the plan stands
     return Planned(out, table, layers, _digest(out, own))
 
 
-def _match_rows(
-    found: Mapping[str, Found], chips: Mapping[str, ChipScenes], layers: BuildLayers
-) -> Iterator[dict[str, Any]]:
-    for key in sorted(found):
-        for layer, choice in found[key].choices.items():
-            yield from tables.imagery_rows(key, layer, choice)
-    for key in sorted(found):
-        for layer, items in chips[key].labels.items():
-            if items:
-                edition = layers.reads.scenes[layer][items[0]].edition
-                yield from tables.label_rows(key, layer, items, edition)
+def _place(loaded: LoadedRecipe, area: AreaOfInterest, path: Path) -> tuple[pd.DataFrame, pa.Array]:
+    """Place chips and write them: their table, and their footprints, which are objects nowhere else."""
+    places = place_chips(loaded, area)
+    tables.write_places(path, places)
+    log.info("place: %d chips", int((places["reason"] == "").sum()))
+    wkb = pa.array(shapely.to_wkb(places.geometry.to_numpy()), pa.binary())
+    return pd.DataFrame(places.drop(columns="geometry")), wkb
+
+
+def run_survey(
+    loaded: LoadedRecipe, survey: Survey, run: Executor, work: Path
+) -> tuple[pd.DataFrame, list[Amendment]]:
+    """Survey every chip that all layers may serve: the table of chips, and the scenes that were passed over.
+
+    Raises
+    ------
+    TransientSourceError
+        Sources did not answer; what was surveyed is kept.
+    """
+    log.info("survey: %d places in %d tiles", len(survey.places), survey.tiles)
+    table = ChipTable(loaded, survey.places)
+    amendments: list[Amendment] = []
+    open_tiles: list[TransientSourceError] = []
+    for result in run(partial(survey_task, work=work), survey.tasks()):
+        if isinstance(result, TransientSourceError):
+            open_tiles.append(result)
+            continue
+        surveyed = survey.settle(result)
+        table.settle(surveyed)
+        amendments += surveyed.amendments
+    still_open("survey", open_tiles, survey.tasks_made)
+    table.no_scene(survey.lacking, survey.layers)
+    log.info(
+        "survey: %d chips, out of %d candidates", int((survey.task >= 0).sum()), survey.candidates
+    )  # fmt: skip
+    return table.frame(), amendments
+
+
+def write_decided(
+    folder: Path, table: pd.DataFrame, survey: Survey, work: Path, tile_px: int | None
+) -> pd.DataFrame:
+    """Batch the chips and write `matches.parquet` in their order; the table in that order."""
+    # `table` has the rows of the places, in which the survey speaks.
+    numbered = batch_chips(table.assign(_row=np.arange(len(table))), tile_px)
+    rows = numbered.pop("_row").to_numpy()
+    tables.write_matches(
+        folder / "matches.parquet", partial(rows_path, work), survey.task[rows], survey.start[rows],
+        survey.count[rows], numbered["batch"].to_numpy(),
+    )  # fmt: skip
+    return numbered
 
 
 def _freeze(
@@ -174,71 +206,6 @@ def _freeze(
     own.save(out)
 
 
-def _survey(
-    loaded: LoadedRecipe,
-    out: Path,
-    own: LockFile,
-    layers: BuildLayers,
-    chips: dict[str, ChipScenes],
-    run: Executor,
-    tile_px: int | None,
-) -> tuple[dict[str, Found], list[Amendment]]:
-    """Survey every chip that all layers may serve, a tile a task, with receipts."""
-    whole = {k: c for k, c in chips.items() if all(c.candidates.values()) and all(c.labels.values())}
-    found = {key: Found() for key in chips}
-    if not whole:
-        return found, []
-    facts = tuple(label_layers_of(loaded, list(layers.reads.labels)))
-    digest = hashlib.sha256((own.sha256 + _sha(out / SNAPSHOT)).encode()).hexdigest()
-    grid = pd.DataFrame(
-        [
-            {k: getattr(c.place, k) for k in ("key", "crs", "x", "y", "size", "resolution")}
-            for c in whole.values()
-        ]
-    )
-    groups = grid.assign(tile=tile_names(grid, tile_px)).groupby("tile", sort=True)["key"].apply(sorted)
-    tasks = []
-    for number, keys in enumerate(groups):
-        own_chips = tuple(whole[k] for k in keys)
-        # The keys too: a tile of another size must not take this one's receipt.
-        named = hashlib.sha256("\n".join([digest, *keys]).encode()).hexdigest()
-        tasks.append(SurveyTask(number, named, own_chips, subset(layers.reads, own_chips), facts))
-    log.info(
-        "survey: masks of up to %d candidates over %d chips in %d tiles",
-        len({s for c in whole.values() for own_c in c.candidates.values() for m in own_c for s in m.scenes}),
-        len(whole), len(tasks),
-    )  # fmt: skip
-    amendments: list[Amendment] = []
-    open_tiles: list[TransientSourceError] = []
-    for result in run(partial(_survey_task, work=out / WORK), tasks):
-        if isinstance(result, TransientSourceError):
-            open_tiles.append(result)
-            continue
-        got, passed = found_from_json(result)
-        found |= got
-        amendments += passed
-    still_open("survey", open_tiles, len(tasks))
-    return found, amendments
-
-
-def _survey_task(task: SurveyTask, work: Path) -> dict[str, Any] | TransientSourceError:
-    path = work / "survey" / f"tile-{task.number:06d}.json"
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if content["digest"] == task.digest:
-            return content
-    except (OSError, ValueError, KeyError):
-        pass  # not surveyed yet, or not whole: survey it
-    try:
-        found, amendments = survey_tile(task.chips, task.reads, task.label_facts)
-    except TransientSourceError as error:
-        return error
-    content = {"digest": task.digest, **found_to_json(found, amendments)}
-    atomic_write_text(path, json.dumps(content))
-    result: dict[str, Any] = json.loads(json.dumps(content))
-    return result
-
-
 def still_open(stage: str, errors: Sequence[TransientSourceError], total: int) -> None:
     """Raise where work was left open by sources that did not answer.
 
@@ -263,14 +230,10 @@ def warn(own: LockFile, warnings: Iterable[str]) -> None:
             log.warning("%s", text)
 
 
-def _sha(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _digest(out: Path, own: LockFile) -> str:
     """Of everything that weave's bytes follow from."""
-    parts = [own.sha256, *(f"{k}={v}" for k, v in sorted(lockfile.versions().items()))]
-    parts += [_sha(out / "plan" / name) for name in PLAN_FILES]
+    parts = [own.sha256, own.loader, *(f"{k}={v}" for k, v in sorted(lockfile.versions(own.loader).items()))]
+    parts += [sha256_file(out / "plan" / name) for name in PLAN_FILES]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

@@ -1,6 +1,6 @@
-"""Read a scene for many chips at once: their common window where they are dense, each by itself where not.
+"""Read a scene for many chips at once: common windows where they are dense, none where they are not.
 
-What a chip gets does not depend on which of the two happens.
+What a chip gets does not depend on the windows.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ Arrays = tuple[npt.NDArray[np.generic], ...]
 ReadWindow = Callable[[str, Affine, tuple[int, int]], Arrays]
 """``read(crs, affine, (rows, columns))``: arrays whose last two axes are (y, x)."""
 
-SPARSE = 2.5
-"""A common window of more than this many times the chips' own area is not read."""
+SPARSE = 1.25
+"""A common window of more than this many times its chips' own area is cut in two."""
+
+Cells = npt.NDArray[np.int64]
 
 
 def read_chips(
@@ -32,30 +34,86 @@ def read_chips(
     places
         Of one CRS, size and resolution, on one lattice.
     read
-        Called once where the places are dense; once a place where they are sparse, or where the common window
-        cannot be read: a broken block spoils its own chips alone.
+        Called once a window; once a place where its window cannot be read: a broken block spoils its own chips
+        alone.
 
     Yields
     ------
     place, arrays or the permanent error
-        A transient error is raised instead.
+        In any order, each place once. A transient error is raised instead.
     """
     first = places[0]
     left, top = min(p.x for p in places), max(p.y for p in places)
-    cells = [(round((top - p.y) / p.resolution), round((p.x - left) / p.resolution)) for p in places]
-    height, width = (max(c[k] for c in cells) + first.size for k in (0, 1))
-    whole: Arrays | None = None
-    if len(places) > 1 and height * width <= SPARSE * len(places) * first.size**2:
+    cells = np.array(
+        [(round((top - p.y) / p.resolution), round((p.x - left) / p.resolution)) for p in places], np.int64
+    )
+    for group in windows(cells, first.size):
+        corner = cells[group].min(axis=0)
+        shape = cells[group].max(axis=0) + first.size - corner
+        x, y = left + float(corner[1]) * first.resolution, top - float(corner[0]) * first.resolution
+        affine = Affine(first.resolution, 0.0, x, 0.0, -first.resolution, y)
         try:
-            affine = Affine(first.resolution, 0.0, left, 0.0, -first.resolution, top)
-            whole = read(first.crs, affine, (height, width))
-        except PermanentSourceError:
-            whole = None
-    for place, (row, col) in zip(places, cells, strict=True):
-        if whole is not None:
-            yield place, tuple(a[..., row : row + place.size, col : col + place.size] for a in whole)
+            whole = read(first.crs, affine, (int(shape[0]), int(shape[1])))
+        except PermanentSourceError as error:
+            if len(group) == 1:
+                yield places[group[0]], error
+            else:
+                yield from _each([places[i] for i in group], read)
             continue
+        for i in group:
+            row, col = cells[i] - corner
+            yield (
+                places[i],
+                tuple(a[..., row : row + first.size, col : col + first.size] for a in whole),
+            )
+
+
+def _each(places: Sequence[Place], read: ReadWindow) -> Iterator[tuple[Place, Arrays | PermanentSourceError]]:
+    for place in places:
         try:
             yield place, read(place.crs, place.affine, (place.size, place.size))
         except PermanentSourceError as error:
             yield place, error
+
+
+def windows(cells: Cells, size: int) -> Iterator[npt.NDArray[np.intp]]:
+    """Chips that are read together, by number: cut at the widest gap until each common window is dense.
+
+    Parameters
+    ----------
+    cells
+        (row, col) of each chip's first pixel, (n, 2).
+    size
+        Of a chip, in pixels.
+    """
+    waiting = [np.arange(len(cells))]
+    while waiting:
+        group = waiting.pop()
+        own = cells[group]
+        extent = own.max(axis=0) + size - own.min(axis=0)
+        distinct = len(np.unique(own, axis=0))
+        if distinct == 1 or extent[0] * extent[1] <= SPARSE * distinct * size**2:
+            yield group
+            continue
+        first, second = _cut(own, extent)
+        # The first part comes next, so that windows follow each other as the chips do.
+        waiting += [group[second], group[first]]
+
+
+def _cut(cells: Cells, extent: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Both sides of the widest gap along rows or columns; in the middle of the longer side where there is none."""
+    best: tuple[int, int, int] | None = None
+    for axis in (0, 1):
+        at = np.unique(cells[:, axis])
+        if len(at) > 1:
+            gap = np.diff(at)
+            k = int(gap.argmax())
+            if best is None or gap[k] > best[0]:
+                best = int(gap[k]), axis, int(at[k + 1])
+            if gap[k] == gap.min() and extent[axis] >= extent[1 - axis]:
+                middle = int(at[len(at) // 2])
+                best = best if best[0] > gap[k] else (int(gap[k]), axis, middle)
+    if best is None:
+        raise ValueError("chips that lie on one another cannot be parted")
+    _, axis, split = best
+    return np.flatnonzero(cells[:, axis] < split), np.flatnonzero(cells[:, axis] >= split)

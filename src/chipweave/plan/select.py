@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
+from chipweave.plan.columns import Candidate, Queue
 
-from chipweave.plan.match import Candidate
+NOT_MEASURED = "not measured: another had no bad or missing pixel, or max_candidates was reached"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Measured:
     @property
     def measured(self) -> bool:
         """Whether its mask was read."""
-        return not np.isnan(self.cloud)
+        return self.cloud == self.cloud  # NaN is not itself; asked millions of times
 
     def within(self, limits: Limits) -> bool:
         """Whether it was measured and keeps the limits."""
@@ -45,13 +45,18 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The ranking of one chip and layer; `reason` says why none was chosen, `error` and `href` what broke."""
+    """The ranking of one chip and layer; `reason` says why none was chosen, `error` and `href` what broke.
+
+    `rest` are candidates that were not looked at and are not in `ranked`; their place is behind all that can serve
+    and before all that cannot.
+    """
 
     ranked: tuple[Measured, ...]
     chosen: bool
     reason: str = ""
     error: str = ""
     href: str = ""
+    rest: Queue | None = None
 
     @property
     def best(self) -> Measured:
@@ -59,24 +64,34 @@ class Choice:
         return self.ranked[0]
 
 
-def least_cloudy(measured: Sequence[Measured], limits: Limits) -> Choice:
+def least_cloudy(measured: Sequence[Measured], limits: Limits, left: Sequence[Candidate] = ()) -> Choice:
     """Rank candidates of one chip: within limits first, then the lowest chip cloud.
 
     Ties: higher valid share, the chip's own CRS, newest, id (contract, section 3).
+
+    Parameters
+    ----------
+    measured
+        What was looked at.
+    limits
+        Of the layer.
+    left
+        What was not.
     """
+    if isinstance(left, Queue) and not left.broken and any(m.measured for m in measured):
+        # Seventy dates of a chip are left as they are where a few were looked at.
+        return replace(_choice(measured, limits), rest=left)
+    return _choice([*measured, *map(Measured, left)], limits)
+
+
+def _choice(measured: Sequence[Measured], limits: Limits) -> Choice:
     ranked = sorted(measured, key=lambda m: m.candidate.scenes[0])
     ranked.sort(key=lambda m: m.candidate.time, reverse=True)
-    ranked.sort(
-        key=lambda m: (
-            bool(m.candidate.broken),
-            not m.within(limits),
-            not m.measured,
-            m.cloud if m.measured else 0.0,
-            -m.valid if m.measured else 0.0,
-            not m.candidate.same_crs,
-        )
-    )
-    ranked = [replace(m, why=m.why or _why(m, limits, first=i == 0)) for i, m in enumerate(ranked)]
+    ranked.sort(key=lambda m: _key(m, limits))
+    ranked = [
+        m if m.why else Measured(m.candidate, m.cloud, m.valid, _why(m, limits, first=i == 0))
+        for i, m in enumerate(ranked)
+    ]
     if ranked and ranked[0].within(limits):
         return Choice(tuple(ranked), chosen=True)
     broken = next((m.candidate for m in ranked if m.candidate.broken), None)
@@ -90,11 +105,23 @@ def least_cloudy(measured: Sequence[Measured], limits: Limits) -> Choice:
     return Choice(tuple(ranked), chosen=False, reason="cloud" if enough else "valid")
 
 
+_UNREAD = {same: (False, True, True, 0.0, 0.0, not same) for same in (False, True)}
+_BROKEN = {same: (True, *key[1:]) for same, key in _UNREAD.items()}
+
+
+def _key(m: Measured, limits: Limits) -> tuple[bool, bool, bool, float, float, bool]:
+    """Not broken, within limits, measured, least cloud, most valid, the chip's own CRS."""
+    c = m.candidate
+    if not m.measured:
+        return (_BROKEN if c.broken else _UNREAD)[c.same_crs]
+    return (bool(c.broken), not m.within(limits), False, m.cloud, -m.valid, not c.same_crs)
+
+
 def _why(m: Measured, limits: Limits, *, first: bool) -> str:
     if m.candidate.broken:
         return m.candidate.broken
     if not m.measured:
-        return "not measured: another had no bad or missing pixel, or max_candidates was reached"
+        return NOT_MEASURED
     if limits.min_valid is not None and m.valid < limits.min_valid:
         return f"valid {m.valid:.4f} below min_valid {limits.min_valid:.4f}"
     if m.valid == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from affine import Affine
@@ -13,7 +13,7 @@ from chipweave.errors import PermanentSourceError
 from chipweave.labels import LabelRead, class_shares, compose_labels, read_label
 from chipweave.model import Place, Scene
 from chipweave.pixels import LayerRead, compose_masks, gdal_session, mask_shares, read_mask
-from chipweave.plan.match import Candidate
+from chipweave.plan.columns import Candidate
 from chipweave.plan.regions import Arrays, read_chips
 from chipweave.plan.select import Choice, Limits, Measured, least_cloudy
 
@@ -23,7 +23,7 @@ class ChipScenes:
     """A place, the candidates of each imagery layer, and the rasters of each label layer, all in order."""
 
     place: Place
-    candidates: Mapping[str, tuple[Candidate, ...]]
+    candidates: Mapping[str, Sequence[Candidate]]
     labels: Mapping[str, tuple[str, ...]]
 
 
@@ -103,12 +103,13 @@ def choose_scenes(
     A chip is decided by a candidate without bad or missing pixels, or when `max_candidates` are measured.
     """
     measured: dict[str, list[Measured]] = {chip.place.key: [] for chip in chips}
-    waiting = {chip.place.key: list(chip.candidates[layer]) for chip in chips}
+    waiting = {chip.place.key: chip.candidates[layer] for chip in chips}
     places = {chip.place.key: chip.place for chip in chips}
     amendments: list[Amendment] = []
     active = list(places)
     while active:
-        wave = {key: waiting[key].pop(0) for key in active if waiting[key]}
+        wave = {key: waiting[key][0] for key in active if waiting[key]}
+        waiting |= {key: waiting[key][1:] for key in wave}
         for key, result in _measure(wave, places, layer, read, scenes, stage, amendments).items():
             measured[key].append(result)
         active = [
@@ -118,9 +119,7 @@ def choose_scenes(
             and not (measured[key][-1].cloud == 0 and measured[key][-1].valid == 1)
             and sum(m.measured for m in measured[key]) < limits.max_candidates
         ]
-    choices = {
-        key: least_cloudy([*measured[key], *(Measured(c) for c in waiting[key])], limits) for key in places
-    }
+    choices = {key: least_cloudy(measured[key], limits, waiting[key]) for key in places}
     return choices, amendments
 
 
@@ -255,42 +254,6 @@ def _label_facts(
             f"{layer}.valid_fraction": 1 - nodata,
         }
         found[key].facts |= facts
-
-
-@dataclass(frozen=True, slots=True)
-class SurveyTask:
-    """The chips of one tile to be surveyed; `digest` names the snapshot and recipe that they come from."""
-
-    number: int
-    digest: str
-    chips: tuple[ChipScenes, ...]
-    reads: Reads
-    label_facts: tuple[str, ...]
-
-
-def found_to_json(found: Mapping[str, Found], amendments: Sequence[Amendment]) -> dict[str, Any]:
-    """What a survey found, as plain JSON values."""
-    return {
-        "found": {key: asdict(f) for key, f in found.items()},
-        "amendments": [asdict(a) for a in amendments],
-    }
-
-
-def found_from_json(content: Mapping[str, Any]) -> tuple[dict[str, Found], list[Amendment]]:
-    """Back from `found_to_json`."""
-    found = {}
-    for key, row in content["found"].items():
-        choices = {
-            layer: Choice(**{**c, "ranked": tuple(_measured(m) for m in c["ranked"])})
-            for layer, c in row["choices"].items()
-        }
-        found[key] = Found(choices, row["facts"], tuple(row["error"]) if row["error"] else None)
-    return found, [Amendment(**a) for a in content["amendments"]]
-
-
-def _measured(row: Mapping[str, Any]) -> Measured:
-    candidate = Candidate(**{**row["candidate"], "scenes": tuple(row["candidate"]["scenes"])})
-    return Measured(**{**row, "candidate": candidate})
 
 
 def subset(reads: Reads, chips: Sequence[ChipScenes]) -> Reads:

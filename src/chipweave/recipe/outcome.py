@@ -129,7 +129,7 @@ class Allow(Node):
     dropped: Share = Field(1.0, description="Largest share of dropped chips.")
 
 
-class Window(LaterNode):
+class Window(Node):
     """Shuffle inside a window, so that scratch stays bounded."""
 
     window: Count = Field(description="Batches that are dealt together.")
@@ -157,8 +157,13 @@ class Output(Node):
         Annotated[Literal["global", "none"], Tag("\0text")] | Annotated[Window, Tag("\0map")],
         one_of("global, none or {window: N}"),
     ] = Field("global", description="How samples are shuffled before they are packed.")
-    encoding: Literal["npy", "blosc2"] = Field(
-        "npy", description="How an array is stored in a shard.", json_schema_extra=later("blosc2")
-    )
+    encoding: Literal["npy", "blosc2"] = Field("npy", description="How an array is stored in a shard.")
     previews: Flag = Field(False, description="A PNG beside each layer.", json_schema_extra=later())
     columns: Columns | None = Field(None, description="Columns of the index.", json_schema_extra=later())
+
+    @model_validator(mode="after")
+    def _window_needs_tars(self) -> Self:
+        if isinstance(self.shuffle, Window) and "webdataset" not in self.formats:
+            # What a window frees is read again from the tars; without them nothing could be freed.
+            raise refused("a window needs webdataset among output.formats", at="shuffle")
+        return self

@@ -105,7 +105,7 @@ class ShardRow:
 def located(receipts: Sequence[Receipt]) -> list[PartSample]:
     """List the samples of all batches in plan order: by batch, then as they were woven."""
     ordered = sorted(receipts, key=lambda receipt: receipt.batch)
-    return [PartSample(r.part, row, r.sha256) for r in ordered for row in r.samples]
+    return [PartSample(r.part, row, r.xxh3) for r in ordered for row in r.samples]
 
 
 def split_order(splits: Iterable[str]) -> list[str]:
@@ -114,7 +114,10 @@ def split_order(splits: Iterable[str]) -> list[str]:
 
 
 def order(
-    entries: Sequence[tuple[str, str, int]], shuffle: Literal["global", "none"], seed: int
+    entries: Sequence[tuple[str, str, int]],
+    shuffle: Literal["global", "none"],
+    seed: int,
+    window: int | None = None,
 ) -> dict[str, list[int]]:
     """In which order the samples of each split are dealt.
 
@@ -127,6 +130,8 @@ def order(
         batches. ``none``: as planned.
     seed
         Of the recipe.
+    window
+        Number of the window that these are all samples of: each has a permutation of its own.
 
     Returns
     -------
@@ -147,12 +152,13 @@ def order(
             dealt[split] = sorted(numbers, key=lambda i: entries[i][2])
         else:
             by_key = sorted(numbers, key=lambda i: entries[i][1])
-            dealt[split] = [by_key[i] for i in _generator(seed, split).permutation(len(by_key))]
+            dealt[split] = [by_key[i] for i in _generator(seed, split, window).permutation(len(by_key))]
     return dealt
 
 
-def _generator(seed: int, split: str) -> np.random.Generator:
-    digest = hashlib.sha256(f"{seed}/{split}".encode()).digest()
+def _generator(seed: int, split: str, window: int | None) -> np.random.Generator:
+    name = f"{seed}/{split}" if window is None else f"{seed}/{split}/{window}"
+    digest = hashlib.sha256(name.encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big")))
 
 
@@ -161,7 +167,7 @@ def digest_of(samples: Iterable[PartSample], *more: object) -> str:
     digest = hashlib.sha256(repr(more).encode())
     for sample in samples:
         row = sample.row
-        digest.update(f"{row.key}\n{sample.sha256}\n{sample.part}\n{row.offset}\n{row.size}\n".encode())
+        digest.update(f"{row.key}\n{sample.xxh3}\n{sample.part}\n{row.offset}\n{row.size}\n".encode())
     return digest.hexdigest()
 
 
@@ -181,7 +187,7 @@ class Deal:
 
     folder: Path
     work: Path
-    samples: tuple[PartSample, ...]
+    samples: Sequence[PartSample]
     order: Mapping[str, Sequence[int]]
 
 
@@ -194,7 +200,14 @@ def make_deal(
     return Deal(folder, work, samples, order(entries, shuffle, seed))
 
 
-def deal_webdataset(deal: Deal, samples_per_shard: int, mapper: Mapper = serial) -> list[ShardRow]:
+def deal_webdataset(
+    deal: Deal,
+    samples_per_shard: int,
+    mapper: Mapper = serial,
+    *,
+    known: dict[str, FileReceipt] | None = None,
+    last: bool = True,
+) -> list[ShardRow]:
     """Deal samples into `shards/{split}-%06d.tar`, gap-free, each shard atomically.
 
     Shards that an earlier run finished from the same samples are not dealt again; others that lie there
@@ -208,6 +221,10 @@ def deal_webdataset(deal: Deal, samples_per_shard: int, mapper: Mapper = serial)
         All shards but a split's last one hold that many.
     mapper
         Runs the shards, here or elsewhere.
+    known
+        Receipts by path of shards that were dealt before and are believed; those dealt now are added.
+    last
+        False where more samples will follow: then only full shards are dealt, and none is removed.
 
     Returns
     -------
@@ -219,25 +236,35 @@ def deal_webdataset(deal: Deal, samples_per_shard: int, mapper: Mapper = serial)
     ChipweaveError
         Disk full, or a part that is not as its receipt says.
     """
-    planned: list[tuple[str, ShardTask, tuple[int, ...]]] = []
+    known = {} if known is None else known
+    planned: dict[str, tuple[str, tuple[int, ...]]] = {}
     for split, numbers in deal.order.items():
-        for shard, start in enumerate(range(0, len(numbers), samples_per_shard)):
-            chosen = tuple(numbers[start : start + samples_per_shard])
-            planned.append((split, _task(deal, f"{split}-{shard:06d}", chosen), chosen))
-    tasks = [task for _, task, _ in planned]
-    _remove_others(deal.folder / "shards", {deal.folder / task.path for task in tasks})
+        count = len(numbers) if last else len(numbers) // samples_per_shard * samples_per_shard
+        for shard, start in enumerate(range(0, count, samples_per_shard)):
+            planned[shard_path(split, shard)] = (split, tuple(numbers[start : start + samples_per_shard]))
+    tasks = [shard_task(deal, path, chosen) for path, (_, chosen) in planned.items() if path not in known]
+    if last:
+        _remove_others(deal.folder / "shards", {deal.folder / path for path in planned})
+    for task, receipt in zip(tasks, mapper(deal_shard, tasks), strict=True):
+        known[task.path] = receipt
     rows = []
-    for (split, task, chosen), receipt in zip(planned, mapper(deal_shard, tasks), strict=True):
-        size, sha256 = receipt.files[task.path]
-        offsets = accumulate((piece.size for piece in task.pieces[:-1]), initial=0)
-        rows.append(ShardRow(task.path, split, size, sha256, chosen, tuple(offsets)))
+    for path, (split, chosen) in planned.items():
+        size, sha256 = known[path].files[path]
+        sizes = (deal.samples[i].row.size for i in chosen[:-1])
+        rows.append(ShardRow(path, split, size, sha256, chosen, tuple(accumulate(sizes, initial=0))))
     return rows
 
 
-def _task(deal: Deal, name: str, chosen: Sequence[int]) -> ShardTask:
+def shard_path(split: str, number: int) -> str:
+    """Where a shard lies below the dataset."""
+    return f"shards/{split}-{number:06d}.tar"
+
+
+def shard_task(deal: Deal, path: str, chosen: Sequence[int]) -> ShardTask:
+    """What it takes to deal some samples into a shard."""
     picked = [deal.samples[i] for i in chosen]
-    pieces = tuple(Piece(s.part, s.row.offset, s.row.size) for s in picked)
-    return ShardTask(deal.folder, deal.work, f"shards/{name}.tar", pieces, digest_of(picked, "tar"))
+    pieces = tuple(Piece(*s.place, s.row.size) for s in picked)
+    return ShardTask(deal.folder, deal.work, path, pieces, digest_of(picked, "tar"))
 
 
 def _remove_others(folder: Path, wanted: set[Path]) -> None:
@@ -246,10 +273,15 @@ def _remove_others(folder: Path, wanted: set[Path]) -> None:
             path.unlink()
 
 
+def shard_receipt(task: ShardTask) -> Path:
+    """Where the receipt of a shard lies."""
+    return task.work / FOLDER / f"shard-{Path(task.path).stem}.json"
+
+
 def deal_shard(task: ShardTask) -> FileReceipt:
     """Write one shard and its receipt, unless both are there already."""
     target = task.folder / task.path
-    receipt_path = task.work / FOLDER / f"shard-{target.stem}.json"
+    receipt_path = shard_receipt(task)
     done = load_file_receipt(receipt_path, task.digest, task.folder)
     if done is not None:
         return done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import OrderedDict
 from contextlib import ExitStack
@@ -11,12 +10,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import xxhash
+
 from chipweave.errors import ChipweaveError
 from chipweave.files import atomic_path, write_all
-from chipweave.shards.sample import Sample, sample_members
+from chipweave.shards.sample import Encoding, Sample, sample_members
 from chipweave.shards.tar import records
 
 _OPEN_PARTS = 64
+_READ = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,36 +51,49 @@ class SampleRow(SampleEntry):
 
 @dataclass(frozen=True, slots=True)
 class PartSample:
-    """A sample and the part it lies in: a path below the build's scratch folder, and its SHA-256."""
+    """A sample and the part it was woven into: a path below the build's scratch folder, and that one's XXH3.
+
+    `moved` is where its bytes lie since the part is gone: a path as above, and an offset.
+    """
 
     part: str
     row: SampleRow
-    sha256: str = ""
+    xxh3: str = ""
+    moved: tuple[str, int] | None = None
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Where its bytes lie: a path, and an offset."""
+        return self.moved or (self.part, self.row.offset)
 
 
 class PartWriter:
     """Writes a part: tar records of whole samples, without the end of an archive.
 
-    Nothing is seen under `path` before `close`; leaving a ``with`` block by an error leaves nothing.
+    Nothing is seen under `path` before `close`; leaving a ``with`` block by an error leaves nothing. A part is
+    soon dealt and removed, so it is not waited for the disk: who resumes checks its XXH3 (`load_receipt`).
 
     Parameters
     ----------
     path
         The part.
+    encoding
+        Of its arrays.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, encoding: Encoding = "npy") -> None:
         self.path = path
+        self.encoding = encoding
         self.bytes = 0
-        self._hash = hashlib.sha256()
+        self._hash = xxhash.xxh3_64()
         self._entries: list[SampleEntry] = []
         self._keys: set[str] = set()
         self._stack = ExitStack()
-        temporary = self._stack.enter_context(atomic_path(path))
+        temporary = self._stack.enter_context(atomic_path(path, durable=False))
         self._file = self._stack.enter_context(temporary.open("wb", buffering=0))
 
     @property
-    def sha256(self) -> str:
+    def xxh3(self) -> str:
         """Of what has been written so far, in hex."""
         return self._hash.hexdigest()
 
@@ -92,13 +107,13 @@ class PartWriter:
         """
         if sample.key in self._keys:
             raise ChipweaveError(f"sample {sample.key} comes twice in {self.path.name}")
-        buffers, members, size = records(sample_members(sample))
+        buffers, members, size = records(sample_members(sample, self.encoding))
+        for buffer in buffers:  # first: it brings the pixels near, for the writing
+            self._hash.update(buffer)
         try:
             write_all(self._file.fileno(), buffers)
         except OSError as exc:
             self._abort(exc)
-        for buffer in buffers:
-            self._hash.update(buffer)
         entry = SampleEntry(sample.key, sample.split, self.bytes, size, members)
         self.bytes += size
         self._keys.add(sample.key)
@@ -127,6 +142,15 @@ class PartWriter:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, exc, trace)
+
+
+def xxh3_file(path: Path) -> str:
+    """XXH3 of a file's bytes, in hex: finds damage at the speed of memory. It proves nothing against intent."""
+    found = xxhash.xxh3_64()
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(_READ):
+            found.update(piece)
+    return found.hexdigest()
 
 
 class PartReader:

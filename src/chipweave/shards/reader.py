@@ -17,7 +17,7 @@ from affine import Affine
 
 from chipweave.errors import UsageError, VerifyError
 from chipweave.shards.index import NAME, read_index
-from chipweave.shards.sample import JSON, Array, decode_npy
+from chipweave.shards.sample import JSON, Array, decode_array
 
 _OPEN_SHARDS = 64
 _OFFSET = "_offset"
@@ -55,7 +55,7 @@ class Reader:
         self._ranges = {
             field: self.index[[f"{field}{_OFFSET}", f"{field}_size"]].to_numpy(np.int64) for field in fields
         }
-        self._maps: OrderedDict[str, mmap.mmap] = OrderedDict()
+        self._maps: OrderedDict[str, memoryview] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -71,7 +71,8 @@ class Reader:
         meta
             Contents of its `{key}.json`.
         arrays
-            By layer: ``(band, y, x)``, ``(time, band, y, x)`` or ``(y, x)``, writable, as stored.
+            By layer: ``(band, y, x)``, ``(time, band, y, x)`` or ``(y, x)``, as stored. Those of `.npy` are
+            views of the shard's pages, so reading copies nothing, and read-only: copy what is to be changed.
 
         Raises
         ------
@@ -81,7 +82,8 @@ class Reader:
             The index and the shard do not fit together.
         """
         row = self._row(key)
-        return self._meta(row), {layer: self._array(row, layer) for layer in self.layers}
+        meta = self._meta(row)
+        return meta, {layer: self._array(row, layer, meta) for layer in self.layers}
 
     def read_meta(self, key: str) -> dict[str, Any]:
         """Metadata of a sample alone; raises as `read` does."""
@@ -105,15 +107,16 @@ class Reader:
             if not shared:
                 renamed["band"] = f"{name}_band"
             dims = [renamed.get(d, d) for d in layer["dims"]]
-            out[name] = xr.Variable(dims, array, {k: v for k, v in layer.items() if k not in _NOT_ATTRS})
+            out[name] = xr.Variable(
+                dims, array.copy(), {k: v for k, v in layer.items() if k not in _NOT_ATTRS}
+            )
             out = out.assign_coords(_coordinates(layer, dims, array.shape))
         placed: xr.Dataset = out.rio.write_crs(meta["crs"]).rio.write_transform(Affine(*meta["transform"]))
         return placed
 
     def close(self) -> None:
-        """Let go of all shards; reading opens them again."""
-        while self._maps:
-            self._maps.popitem()[1].close()
+        """Let go of all shards; reading opens them again. Arrays that were read stay as they are."""
+        self._maps.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -134,30 +137,31 @@ class Reader:
 
     def _meta(self, row: int) -> dict[str, Any]:
         try:
-            meta: dict[str, Any] = json.loads(self._bytes(row, JSON))
+            meta: dict[str, Any] = json.loads(bytes(self._bytes(row, JSON)))
         except ValueError as exc:
             raise VerifyError(f"{self._name(row, JSON)} is no JSON: {exc}") from exc
         if meta.get("key") != self.keys[row]:
             raise VerifyError(f"{self._name(row, JSON)} belongs to sample {meta.get('key')}")
         return meta
 
-    def _array(self, row: int, layer: str) -> Array:
+    def _array(self, row: int, layer: str, meta: Mapping[str, Any]) -> Array:
         try:
-            return decode_npy(self._bytes(row, layer)).copy()
-        except ValueError as exc:
+            said = meta["layers"][layer]
+            return decode_array(self._bytes(row, layer), said["dtype"], tuple(said["shape"]))
+        except (ValueError, KeyError, TypeError) as exc:
             raise VerifyError(f"{self._name(row, layer)} is broken: {exc}") from exc
 
     def _name(self, row: int, field: str) -> str:
         return f"{field} of {self.keys[row]} in {self._shards[row]}"
 
-    def _bytes(self, row: int, field: str) -> bytes:
-        offset, size = (int(x) for x in self._ranges[field][row])
+    def _bytes(self, row: int, field: str) -> memoryview:
+        offset, size = self._ranges[field][row].tolist()
         shard = self._map(self._shards[row])
         if offset < 0 or size < 0 or offset + size > len(shard):
             raise VerifyError(f"{self._name(row, field)} lies outside of the file")
         return shard[offset : offset + size]
 
-    def _map(self, shard: str) -> mmap.mmap:
+    def _map(self, shard: str) -> memoryview:
         if shard in self._maps:
             self._maps.move_to_end(shard)
             return self._maps[shard]
@@ -170,9 +174,9 @@ class Reader:
         except (OSError, ValueError) as exc:
             raise VerifyError(f"{self.folder / shard} cannot be read: {exc}") from exc
         if len(self._maps) >= _OPEN_SHARDS:
-            self._maps.popitem(last=False)[1].close()
-        self._maps[shard] = mapped
-        return mapped
+            self._maps.popitem(last=False)
+        self._maps[shard] = memoryview(mapped)
+        return self._maps[shard]
 
 
 _NOT_ATTRS = frozenset({"bands", "dims", "dtype", "shape", "transform", "fractions", "scene_labels", "items"})

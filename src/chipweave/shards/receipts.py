@@ -16,14 +16,14 @@ from typing import Any
 
 from chipweave.files import atomic_write_bytes, sha256_file
 from chipweave.model import Fate
-from chipweave.shards.parts import SampleRow
+from chipweave.shards.parts import SampleRow, xxh3_file
 from chipweave.shards.sample import encode_json
 from chipweave.shards.stats import PartialStats
 
 FOLDER = "receipts"
 """Below the scratch folder."""
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ class Receipt:
         Its number in the plan.
     part
         Path of the part below the scratch folder; empty where the batch wrote no sample.
-    bytes, sha256
-        Of the part.
+    bytes, xxh3
+        Of the part. It is scratch: SHA-256, which costs more than writing does, is for what stays.
     samples
         In the part's order.
     fates
@@ -57,7 +57,7 @@ class Receipt:
     batch: int
     part: str
     bytes: int
-    sha256: str
+    xxh3: str
     samples: list[SampleRow]
     fates: list[Fate]
     stats: PartialStats
@@ -94,7 +94,7 @@ def save_receipt(work: Path, receipt: Receipt) -> Path:
         "digest": receipt.digest,
         "part": receipt.part,
         "bytes": receipt.bytes,
-        "sha256": receipt.sha256,
+        "xxh3": receipt.xxh3,
         "stats_sha256": hashlib.sha256(stats).hexdigest(),
         "samples": [asdict(row) for row in receipt.samples],
         "fates": [asdict(fate) for fate in receipt.fates],
@@ -106,7 +106,9 @@ def save_receipt(work: Path, receipt: Receipt) -> Path:
     return path
 
 
-def load_receipt(work: Path, batch: int, *, digest: str = "", check: bool = False) -> Receipt | None:
+def load_receipt(
+    work: Path, batch: int, *, digest: str = "", check: bool = False, freed: bool = False
+) -> Receipt | None:
     """Receipt of a batch, or None where the batch has to be done (again).
 
     Parameters
@@ -118,7 +120,9 @@ def load_receipt(work: Path, batch: int, *, digest: str = "", check: bool = Fals
     digest
         What `Receipt.digest` has to be.
     check
-        Read the part and compare its SHA-256 too, not its size alone.
+        Read the part and compare its XXH3 too, not its size alone.
+    freed
+        The part is not looked for: its samples have been dealt.
     """
     path = receipt_path(work, batch)
     try:
@@ -129,7 +133,7 @@ def load_receipt(work: Path, batch: int, *, digest: str = "", check: bool = Fals
         if hashlib.sha256(stats).hexdigest() != content["stats_sha256"]:
             return None
         receipt = _parse(content, PartialStats.from_bytes(stats))
-        if _ends(receipt.samples) > receipt.bytes or not _in_place(work, receipt, check):
+        if _ends(receipt.samples) > receipt.bytes or not (freed or _in_place(work, receipt, check)):
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile):
         return None
@@ -137,7 +141,7 @@ def load_receipt(work: Path, batch: int, *, digest: str = "", check: bool = Fals
 
 
 def _parse(content: Mapping[str, Any], stats: PartialStats) -> Receipt:
-    names = ("batch", "part", "bytes", "sha256", "counters", "amendments", "warnings", "digest")
+    names = ("batch", "part", "bytes", "xxh3", "counters", "amendments", "warnings", "digest")
     return Receipt(
         samples=[_row(row) for row in content["samples"]],
         fates=[Fate(**fate) for fate in content["fates"]],
@@ -161,7 +165,7 @@ def _in_place(work: Path, receipt: Receipt, check: bool) -> bool:
     if not receipt.part:
         return not receipt.samples
     part = work / receipt.part
-    return part.stat().st_size == receipt.bytes and (not check or sha256_file(part) == receipt.sha256)
+    return part.stat().st_size == receipt.bytes and (not check or xxh3_file(part) == receipt.xxh3)
 
 
 @dataclass(frozen=True, slots=True)

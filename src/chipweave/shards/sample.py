@@ -1,4 +1,4 @@
-"""One sample as the files it becomes: `{key}.json` and one `{key}.{layer}.npy` a layer."""
+"""One sample as the files it becomes: `{key}.json` and one `{key}.{layer}.npy` (or `.b2`) a layer."""
 
 from __future__ import annotations
 
@@ -9,18 +9,24 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chipweave.errors import ChipweaveError
 from chipweave.model import KEY
+from chipweave.shards.blosc import decode_b2, encode_b2
 
 Array = NDArray[Any]
 
 JSON = "json"
 """The field of a sample's metadata; so no layer may be called that."""
+
+Encoding = Literal["npy", "blosc2"]
+
+SUFFIXES: dict[Encoding, str] = {"npy": "npy", "blosc2": "b2"}
+"""How the file of a layer ends, by encoding."""
 
 _LAYER = re.compile(r"[a-z][a-z0-9_]*")
 _MAGIC = b"\x93NUMPY\x01\x00"
@@ -66,8 +72,8 @@ class Member:
         return b"".join(self.buffers)
 
 
-def sample_members(sample: Sample) -> list[Member]:
-    """Files of a sample: the metadata first, then the layers by name. Pixels are not copied.
+def sample_members(sample: Sample, encoding: Encoding = "npy") -> list[Member]:
+    """Files of a sample: the metadata first, then the layers by name. As `npy`, pixels are not copied.
 
     Raises
     ------
@@ -81,7 +87,9 @@ def sample_members(sample: Sample) -> list[Member]:
     for layer in sorted(sample.arrays):
         if layer == JSON or not _LAYER.fullmatch(layer):
             raise ChipweaveError(f"{layer!r} is no name for a layer of sample {sample.key}")
-        members.append(Member(f"{sample.key}.{layer}.npy", layer, encode_npy(sample.arrays[layer])))
+        array = sample.arrays[layer]
+        buffers = encode_npy(array) if encoding == "npy" else (encode_b2(array),)
+        members.append(Member(f"{sample.key}.{layer}.{SUFFIXES[encoding]}", layer, buffers))
     return members
 
 
@@ -131,6 +139,29 @@ def decode_npy(data: bytes | memoryview) -> Array:
         return np.empty(shape, dtype)
     flat: Array = np.frombuffer(view, dtype, count, start)
     return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def decode_array(data: bytes | memoryview, dtype: str, shape: tuple[int, ...]) -> Array:
+    """Array of a layer's file in whichever encoding; `.npy` is not copied, and is read-only where `data` is.
+
+    Parameters
+    ----------
+    data
+        The file: the two encodings differ in their first byte.
+    dtype, shape
+        As the sample's JSON has them.
+
+    Raises
+    ------
+    ValueError
+        The bytes are no such array.
+    """
+    if bytes(data[:1]) != _MAGIC[:1]:
+        return decode_b2(data, dtype, shape)
+    array = decode_npy(data)
+    if array.dtype != np.dtype(dtype) or array.shape != shape:
+        raise ValueError(f"an array of {array.dtype} {array.shape}, not of {dtype} {shape}")
+    return array
 
 
 @lru_cache(maxsize=256)

@@ -29,7 +29,7 @@ from chipweave.model import LayerSpec
 from chipweave.shards.deal import Deal, Mapper, Piece, digest_of, serial
 from chipweave.shards.parts import PartReader, PartSample
 from chipweave.shards.receipts import FOLDER, FileReceipt, load_file_receipt, save_file_receipt
-from chipweave.shards.sample import Array, decode_npy
+from chipweave.shards.sample import Array, decode_array
 
 RESERVED = frozenset({"key", "band", "sample", "time", "y", "x"})
 """Names that a group uses itself, so no layer may have them."""
@@ -56,7 +56,7 @@ class ZarrTask:
     number
         Of the shard.
     pieces
-        Each sample's `.npy` file in its part.
+        Each sample's file of the layer in its part.
     digest
         Of the samples and the layout.
     """
@@ -247,7 +247,8 @@ def _piece(sample: PartSample, layer: str) -> Piece:
     if layer not in row.members:
         raise ChipweaveError(f"sample {row.key} lacks layer {layer}")
     offset, size = row.members[layer]
-    return Piece(sample.part, row.offset + offset, size)
+    part, start = sample.place
+    return Piece(part, start + offset, size)
 
 
 def write_zarr_shard(task: ZarrTask) -> FileReceipt:
@@ -261,7 +262,7 @@ def write_zarr_shard(task: ZarrTask) -> FileReceipt:
     block = np.empty((len(task.pieces), *spec.shape), spec.numpy_dtype)
     with PartReader(task.work) as parts:
         for row, piece in zip(block, task.pieces, strict=True):
-            row[...] = _checked(decode_npy(parts.read(piece.part, piece.offset, piece.size)), spec)
+            row[...] = _array(parts.read(piece.part, piece.offset, piece.size), spec)
     path = task.store / task.file
     with writing(path), zarr.config.set({"array.write_empty_chunks": True}):
         array = zarr.open_array(task.store / spec.name / spec.name, mode="r+", zarr_format=3)
@@ -272,12 +273,11 @@ def write_zarr_shard(task: ZarrTask) -> FileReceipt:
     return receipt
 
 
-def _checked(array: Array, spec: LayerSpec) -> Array:
-    if array.shape != spec.shape or array.dtype != spec.numpy_dtype:
-        raise ChipweaveError(
-            f"a sample's {spec.name} is {array.dtype} {array.shape}, the dataset's {spec.dtype} {spec.shape}"
-        )
-    return array
+def _array(data: bytes, spec: LayerSpec) -> Array:
+    try:
+        return decode_array(data, spec.dtype, spec.shape)
+    except ValueError as exc:
+        raise ChipweaveError(f"a sample's {spec.name} is not what its layer says: {exc}") from exc
 
 
 def _consolidate(store: _Store) -> None:

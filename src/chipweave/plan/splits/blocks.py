@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from chipweave.errors import RecipeError, YieldError
-from chipweave.plan.distance import close_pairs
+from chipweave.plan.distance import near_pairs
 from chipweave.plan.splits.base import BufferDrop, Names, SplitResult, gap, yielding_order
 from chipweave.plan.splits.deal import Layout, deal
 
@@ -97,7 +97,7 @@ def assign(
     ids = block_ids(table["lon"].to_numpy(float)[order], table["lat"].to_numpy(float)[order], block_km)
     blocks, of = np.unique(ids, return_inverse=True)
     several = len(wanted) > 1
-    i, j, _ = close_pairs(rings[order], buffer_m if several else 0.0, groups=of)
+    i, j = near_pairs(rings[order], buffer_m if several else 0.0, groups=of)
     ranked = yielding_order(wanted)
     layout = Layout.of(blocks, of, i, j, drop_both=buffer_drop == "both")
     targets = np.array([wanted[name] for name in ranked])

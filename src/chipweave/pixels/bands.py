@@ -1,0 +1,384 @@
+"""Bands of one scene onto a target window, each by the shortest way that gives the contract's pixels.
+
+Grids that coincide are copied; a source of exactly twice the pixel is blended by fixed weights; everything else is
+gathered over the lattice, the bands of one grid together. Types or rules beyond these take the general way of
+`resample`, which the short ways equal to the bit.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from affine import Affine
+
+from chipweave.model import Asset
+from chipweave.pixels import fused
+from chipweave.pixels.blocks import read_block
+from chipweave.pixels.lattice import Grid, Lattice, make_lattice, same_crs
+from chipweave.pixels.radiometry import INT16_NODATA, is_plain, to_int16
+from chipweave.pixels.read import SourceGrid, data_mask, source_grid
+from chipweave.pixels.resample import LARGE, Method, gather_block, resample
+
+AnyArray = npt.NDArray[np.generic]
+BoolArray = npt.NDArray[np.bool_]
+Finish = Callable[[AnyArray, BoolArray], npt.NDArray[Any]]
+"""``finish(codes, ok)``: stored codes, and where they are data, to what a sample holds; pixel by pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A target window: its anchored grid, (row, col, height, width) in it, and as it was asked for."""
+
+    grid: Grid
+    box: tuple[int, int, int, int]
+    crs: str
+    affine: Affine
+
+    @classmethod
+    def of(cls, crs: str, affine: Affine, shape: tuple[int, int]) -> _Window:
+        grid, row, col = Grid.anchored(crs, affine)
+        return cls(grid, (row, col, *shape), crs, affine)
+
+
+@dataclass(frozen=True, slots=True)
+class _Band:
+    """One band to be read: its header, and the value that means no data."""
+
+    source: SourceGrid
+    nodata: float | None
+
+    @classmethod
+    def of(cls, asset: Asset, default_nodata: float | None) -> _Band:
+        source = source_grid(asset.href, asset.index)
+        stated = asset.nodata if asset.nodata is not None else source.nodata
+        return cls(source, default_nodata if stated is None else stated)
+
+    def read(self, row: int, col: int, height: int, width: int) -> tuple[AnyArray, BoolArray]:
+        values = read_block(self.source, row, col, height, width)
+        return values, data_mask(values, self.nodata)
+
+    def stored(
+        self, row: int, col: int, height: int, width: int, out: AnyArray | None = None
+    ) -> tuple[AnyArray, bool]:
+        """Values of a block, and whether any of them may be no data."""
+        values = read_block(self.source, row, col, height, width, out)
+        return values, self.code is not None and bool((values == self.code).any())
+
+    @property
+    def code(self) -> int | None:
+        """The integer that means no data, if one can."""
+        if self.nodata is None or not float(self.nodata).is_integer():
+            return None
+        return int(self.nodata)
+
+
+def _shift(source: Grid, target: Grid, times: int) -> tuple[int, int] | None:
+    """(row, col) from target pixels to source pixels cut in `times` a side, where these coincide, else None."""
+    a, b = source.affine, target.affine
+    if (
+        a.b
+        or a.d
+        or abs(a.a / b.a / times - 1) > 1e-9
+        or abs(a.e / b.e / times - 1) > 1e-9
+        or not same_crs(source.crs, target.crs)
+    ):
+        return None
+    col, row = (b.c - a.c) / a.a * times, (b.f - a.f) / a.e * times
+    if abs(col - round(col)) > 1e-5 or abs(row - round(row)) > 1e-5:
+        return None
+    return round(row), round(col)
+
+
+def read_band(
+    asset: Asset,
+    default_nodata: float | None,
+    crs: str,
+    affine: Affine,
+    shape: tuple[int, int],
+    method: Method,
+) -> tuple[AnyArray, BoolArray]:
+    """Stored values of one band on a north-up window, and where they are data.
+
+    Parameters
+    ----------
+    asset
+        The band's file.
+    default_nodata
+        Counts where neither the item nor the file states one.
+    crs, affine, shape
+        The window: CRS, pixel-to-CRS affine, (rows, columns).
+    method
+        The rule where the grids do not coincide.
+
+    Raises
+    ------
+    TransientSourceError, PermanentSourceError
+        See `read.source_grid`.
+    """
+    return _general(_Band.of(asset, default_nodata), _Window.of(crs, affine, shape), method)
+
+
+def _general(band: _Band, window: _Window, method: Method) -> tuple[AnyArray, BoolArray]:
+    source = band.source
+    shift = _shift(source.grid, window.grid, 1)
+    if shift is None:
+        return resample(
+            source.grid, source.shape, window.grid, window.box, method, band.read, source.dtype
+        )  # fmt: skip
+    out, ok = np.zeros(window.box[2:], source.dtype), np.zeros(window.box[2:], np.bool_)
+    inner = _overlap(window, shift, source.shape)
+    if inner is not None:
+        block, where = inner
+        values, valid = band.read(*block)
+        out[where], ok[where] = np.where(valid, values, 0), valid
+    return out, ok
+
+
+def _overlap(
+    window: _Window, shift: tuple[int, int], shape: tuple[int, int]
+) -> tuple[tuple[int, int, int, int], tuple[slice, slice]] | None:
+    """Block of a coinciding grid that a window covers, and its place in the window; None where they do not meet."""
+    row, col = window.box[0] + shift[0], window.box[1] + shift[1]
+    r0, c0 = max(row, 0), max(col, 0)
+    r1, c1 = min(row + window.box[2], shape[0]), min(col + window.box[3], shape[1])
+    if r1 <= r0 or c1 <= c0:
+        return None
+    return (r0, c0, r1 - r0, c1 - c0), np.s_[r0 - row : r1 - row, c0 - col : c1 - col]
+
+
+def read_bands(
+    assets: Sequence[Asset],
+    default_nodata: float | None,
+    crs: str,
+    affine: Affine,
+    shape: tuple[int, int],
+    method: Method,
+) -> list[tuple[AnyArray, BoolArray]]:
+    """`read_band` of several bands of one scene; floats of one grid share their coordinates."""
+    window = _Window.of(crs, affine, shape)
+    bands = [_Band.of(asset, default_nodata) for asset in assets]
+    out: list[tuple[AnyArray, BoolArray]] = [(np.empty(0), np.empty(0, np.bool_))] * len(bands)
+    for members in _by_grid(bands, range(len(bands))):
+        first = bands[members[0]].source
+        gathered = None
+        if (
+            method == "bilinear"
+            and np.issubdtype(first.dtype, np.floating)
+            and _shift(first.grid, window.grid, 1) is None
+        ):
+            gathered = _float_bilinear([bands[i] for i in members], window)
+        for n, i in enumerate(members):
+            out[i] = (
+                _general(bands[i], window, method) if gathered is None else (gathered[0][n], gathered[1][n])
+            )
+    return out
+
+
+def _by_grid(bands: Sequence[_Band], numbers: Sequence[int]) -> list[list[int]]:
+    """Numbers of bands, those of one grid and type together, in order."""
+    groups: dict[Any, list[int]] = defaultdict(list)
+    for i in numbers:
+        source = bands[i].source
+        groups[source.grid, source.shape, source.dtype].append(i)
+    return list(groups.values())
+
+
+def _float_bilinear(bands: Sequence[_Band], window: _Window) -> tuple[AnyArray, BoolArray] | None:
+    """Floats of one grid over one lattice; None where the general way is needed."""
+    lattice, block = gather_block(
+        bands[0].source.grid, bands[0].source.shape, window.grid, window.box, reach=0.5
+    )
+    out = np.zeros((len(bands), *window.box[2:]), bands[0].source.dtype)
+    ok = np.zeros(out.shape, np.bool_)
+    if block is None:
+        return out, ok
+    if len(bands) * block[2] * block[3] > LARGE:
+        return None
+    stack = np.empty((len(bands), *block[2:]), bands[0].source.dtype)
+    for values, band in zip(stack, bands, strict=True):
+        read_block(band.source, *block, values)
+    valid = np.stack([data_mask(values, b.nodata) for values, b in zip(stack, bands, strict=True)])
+    fused.bilinear_floats(
+        stack, valid, np.asarray(~valid.all(axis=(1, 2))), block[0], block[1], lattice.nodes, out, ok
+    )  # fmt: skip
+    return out, ok
+
+
+def read_int16(
+    assets: Sequence[Asset],
+    default_nodata: float | None,
+    crs: str,
+    affine: Affine,
+    shape: tuple[int, int],
+    methods: Sequence[Method],
+) -> npt.NDArray[np.int16]:
+    """Bands of one scene on a north-up window as int16 reflectance, (band, y, x); -32768 where there is no data.
+
+    Parameters
+    ----------
+    assets, methods
+        A band each; `gain` and `add` of the asset are applied.
+    default_nodata, crs, affine, shape
+        As `read_band`.
+
+    Raises
+    ------
+    TransientSourceError, PermanentSourceError
+        Where any band cannot be read.
+    """
+    window = _Window.of(crs, affine, shape)
+    bands = [_Band.of(asset, default_nodata) for asset in assets]
+    out = np.empty((len(bands), *shape), np.int16)
+    short = [i for i, a in enumerate(assets) if is_plain(bands[i].source.dtype, a.gain, a.add)]
+    left = set(range(len(bands)))
+    for members in _by_grid(bands, short):
+        source = bands[members[0]].source
+        own = [bands[i] for i in members]
+        adds = [int(assets[i].add) for i in members]
+        copied = _shift(source.grid, window.grid, 1)
+        if copied is not None:
+            for i, band, add in zip(members, own, adds, strict=True):
+                _copy(band, window, copied, add, out[i])
+            left -= set(members)
+            continue
+        smooth = [n for n, i in enumerate(members) if methods[i] == "bilinear"]
+        picked = [members[n] for n in smooth]
+        if _blend([own[n] for n in smooth], window, [adds[n] for n in smooth], out, picked):
+            left -= set(picked)
+    for i in sorted(left):
+        values, ok = _general(bands[i], window, methods[i])
+        out[i] = to_int16(values, ok, assets[i].gain, assets[i].add)
+    return out
+
+
+def _copy(band: _Band, window: _Window, shift: tuple[int, int], add: int, out: npt.NDArray[np.int16]) -> None:
+    inner = _overlap(window, shift, band.source.shape)
+    if inner is None or inner[0][2:] != window.box[2:]:
+        out[...] = INT16_NODATA
+    if inner is not None:
+        values = read_block(band.source, *inner[0])
+        code = band.code
+        fused.copy_int16(values, code is not None, code or 0, add, out[inner[1]])
+
+
+def _blend(
+    bands: Sequence[_Band],
+    window: _Window,
+    adds: Sequence[int],
+    out: npt.NDArray[np.int16],
+    places: Sequence[int],
+) -> bool:
+    """Bilinear of bands of one grid into ``out[places]``; False where the general way is needed."""
+    if not bands:
+        return True
+    source = bands[0].source
+    halves = _shift(source.grid, window.grid, 2)
+    if halves is not None and _double(bands, window, halves, adds, out, places):
+        return True
+    lattice, block = gather_block(source.grid, source.shape, window.grid, window.box, reach=0.5)
+    if block is None:
+        out[list(places)] = INT16_NODATA
+        return True
+    if len(bands) * block[2] * block[3] > LARGE:
+        return False
+    stack = np.empty((len(bands), *block[2:]), source.dtype)
+    checked = np.zeros(len(bands), np.bool_)
+    for n, band in enumerate(bands):
+        _, checked[n] = band.stored(*block, stack[n])
+    nodata = np.array([b.code or 0 for b in bands], np.int64)
+    fused.bilinear_int16(
+        stack, checked, nodata, np.array(adds, np.int64), block[0], block[1], lattice.nodes,
+        out, np.array(places, np.int64),
+    )  # fmt: skip
+    return True
+
+
+def _double(
+    bands: Sequence[_Band],
+    window: _Window,
+    shift: tuple[int, int],
+    adds: Sequence[int],
+    out: npt.NDArray[np.int16],
+    places: Sequence[int],
+) -> bool:
+    """Bilinear from pixels of exactly twice the side; False where the window meets the file's edge."""
+    row, col = window.box[0] + shift[0], window.box[1] + shift[1]
+    r0, c0 = (row - 1) >> 1, (col - 1) >> 1
+    r1, c1 = (row + window.box[2]) >> 1, (col + window.box[3]) >> 1
+    shape = bands[0].source.shape
+    if r0 < 0 or c0 < 0 or r1 >= shape[0] or c1 >= shape[1]:
+        return False
+    block = (r0, c0, r1 - r0 + 1, c1 - c0 + 1)
+    if block[2] * block[3] > LARGE:
+        return False
+    lattice: Lattice | None = None
+    for band, add, place in zip(bands, adds, places, strict=True):
+        values, holes = band.stored(*block)
+        if not holes:
+            fused.double_int16(values, add, row - 2 * r0, col - 2 * c0, out[place])
+            continue
+        lattice = lattice or make_lattice(
+            window.grid, band.source.grid, *window.box, centre=shape[1] / 2
+        )  # fmt: skip
+        fused.bilinear_int16(
+            values[None], np.ones(1, np.bool_), np.array([band.code], np.int64), np.array([add], np.int64),
+            r0, c0, lattice.nodes, out, np.array([place], np.int64),
+        )  # fmt: skip
+    return True
+
+
+def read_codes(
+    asset: Asset,
+    default_nodata: float | None,
+    crs: str,
+    affine: Affine,
+    shape: tuple[int, int],
+    method: Method,
+    finish: Finish,
+) -> npt.NDArray[Any]:
+    """Codes of one band on a north-up window, as `finish` makes them.
+
+    Raises
+    ------
+    TransientSourceError, PermanentSourceError
+        As `read_band`.
+    """
+    band, window = _Band.of(asset, default_nodata), _Window.of(crs, affine, shape)
+    shift = _shift(band.source.grid, window.grid, 1)
+    if band.source.dtype in (np.uint8, np.uint16) and (method == "nearest" or shift is not None):
+        found = _look_up(band, window, shift, finish)
+        if found is not None:
+            return found
+    return finish(*_general(band, window, method))
+
+
+def _look_up(
+    band: _Band, window: _Window, shift: tuple[int, int] | None, finish: Finish
+) -> npt.NDArray[Any] | None:
+    """Nearest by a table of what becomes of each code; None where the general way is needed."""
+    source = band.source
+    every = np.arange(1 << 8 * source.dtype.itemsize).astype(source.dtype)
+    table = finish(every, data_mask(every, band.nodata))
+    nothing = finish(every[:1], np.zeros(1, np.bool_))[0]
+    out = np.empty(window.box[2:], table.dtype)
+    if shift is not None:
+        out[...] = nothing
+        inner = _overlap(window, shift, source.shape)
+        if inner is not None:
+            out[inner[1]] = table[read_block(source, *inner[0])]
+        return out
+    lattice, block = gather_block(source.grid, source.shape, window.grid, window.box, reach=0.0)
+    if block is None:
+        out[...] = nothing
+        return out
+    if block[2] * block[3] > LARGE:
+        return None
+    fused.nearest_codes(
+        read_block(source, *block), table, nothing, block[0], block[1], lattice.nodes, out
+    )  # fmt: skip
+    return out

@@ -1,0 +1,297 @@
+"""The contract's pixel rules over a package that knows GDAL's.
+
+What GDAL's warp does not do as the contract says is taken away from it:
+
+* Nodata is the item's, the file's or the collection's, in this order, and infinite values are none: the package
+  sees every band through a small virtual file, in which whatever is no data is NaN.
+* A target pixel is data where the source pixel under its centre is: a nearest load tells, not the warp.
+* The warp follows curves by chords: windows go through in pieces of 2.6 km, over which a chord is 13 cm off. The
+  pieces lie on the target's own lattice, so that pixels do not depend on the window.
+* A grid that is turned or coarser gets a blend of more than four pixels: such a window is loaded on a finer grid,
+  of which every third (or fifth, …) pixel has its centre where the target's pixels have theirs.
+* The mean of GDAL weighs pixels by shares, and no rule of it asks for half of them: for `mean` and `mode` the
+  package gives the source's own pixels, and the rule of `resample.py` counts their centres.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Literal, Protocol
+from xml.sax.saxutils import escape
+
+import numpy as np
+import numpy.typing as npt
+import rasterio.errors
+import stamina
+from affine import Affine
+from rasterio.io import MemoryFile
+
+from chipweave.errors import NotBuiltError, TransientSourceError
+from chipweave.model import Asset
+from chipweave.pixels.lattice import DEGREE_M, Grid, parse_crs, reproject, same_crs
+from chipweave.pixels.loaders.base import AnyArray, BoolArray
+from chipweave.pixels.read import SourceGrid, classify, is_remote, source_grid
+from chipweave.pixels.resample import Method, resample
+
+Floats = npt.NDArray[np.floating]
+Rule = Literal["nearest", "bilinear"]
+
+PIECE_M = 2600.0
+"""Most metres of a piece's side."""
+
+PIECE_PX = (32, 512)
+"""Fewest and most pixels of a piece's side."""
+
+HINT = "use --loader native"
+
+_VSI = {"http": "/vsicurl/http://", "https": "/vsicurl/https://", "s3": "/vsis3/", "gs": "/vsigs/",
+        "az": "/vsiaz/", "oss": "/vsioss/", "file": ""}  # fmt: skip
+
+_VIRTUAL = """\
+<VRTDataset rasterXSize="{width}" rasterYSize="{height}">
+<SRS>{crs}</SRS>
+<GeoTransform>{transform}</GeoTransform>
+<VRTRasterBand dataType="{dtype}" band="1">
+<NoDataValue>nan</NoDataValue>
+<ComplexSource>
+<SourceFilename relativeToVRT="0" shared="0">{file}</SourceFilename>
+<SourceBand>{index}</SourceBand>
+<SrcRect xOff="0" yOff="0" xSize="{width}" ySize="{height}"/>
+<DstRect xOff="0" yOff="0" xSize="{width}" ySize="{height}"/>
+{nodata}
+</ComplexSource>
+</VRTRasterBand>
+</VRTDataset>
+"""
+
+
+class Fetch(Protocol):
+    """One band of one file on a grid, by a package."""
+
+    def __call__(
+        self, file: str, dtype: np.dtype[np.floating], grid: Grid, shape: tuple[int, int], rule: Rule, /
+    ) -> Floats:
+        """Values (rows, columns) as `dtype`, NaN where there are none.
+
+        Parameters
+        ----------
+        file
+            GDAL's name of a file whose one band says NaN for no data.
+        dtype
+            float32 or float64.
+        grid, shape
+            The grid, whose pixel (0, 0) is the first, and (rows, columns).
+        rule
+            How to warp.
+        """
+
+
+def load_band(
+    fetch: Fetch,
+    asset: Asset,
+    default_nodata: float | None,
+    crs: str,
+    affine: Affine,
+    shape: tuple[int, int],
+    method: Method,
+) -> tuple[AnyArray, BoolArray]:
+    """One band of `Loader`: see there for parameters and errors; `fetch` is the package's part."""
+    source = source_grid(asset.href, asset.index)
+    stated = asset.nodata if asset.nodata is not None else source.nodata
+    dtype = _wider(source)
+    virtual = _virtual(source, default_nodata if stated is None else stated, dtype)
+    target, row, col = Grid.anchored(crs, affine)
+    with MemoryFile(virtual, filename="band.vrt") as file:
+        take = partial(_take, fetch, file.name, dtype, asset.href)
+        same = _coincide(source.grid, target)
+        if method in {"mean", "mode"} and not same:
+            return resample(
+                source.grid,
+                source.shape,
+                target,
+                (row, col, *shape),
+                method,
+                partial(_own_pixels, take, source),
+                source.dtype,
+            )
+        rule: Rule = "bilinear" if method == "bilinear" and not same else "nearest"
+        values = np.full(shape, np.nan, dtype)
+        size = _piece_size(target)
+        for r in range(row // size, -(-(row + shape[0]) // size)):
+            for c in range(col // size, -(-(col + shape[1]) // size)):
+                piece = _piece(take, source, _moved(target, r * size, c * size), size, rule)
+                if piece is not None:
+                    _paste(values, piece, r * size - row, c * size - col)
+    return _stored(values, source.dtype)
+
+
+def _wider(source: SourceGrid) -> np.dtype[np.floating]:
+    """Type that holds every stored value, and NaN beside them."""
+    kind, size = source.dtype.kind, source.dtype.itemsize
+    if (kind in "iu" and size <= 2) or (kind == "f" and size <= 4):
+        return np.dtype(np.float32)
+    if (kind in "iu" and size == 4) or (kind == "f" and size == 8):
+        return np.dtype(np.float64)
+    raise NotBuiltError(f"{source.href}: this loader does not read {source.dtype}", hint=HINT)
+
+
+def _virtual(source: SourceGrid, nodata: float | None, dtype: np.dtype[np.floating]) -> bytes:
+    """A virtual file with one band of a file, in which no data is NaN."""
+    a = source.grid.affine
+    scheme, _, rest = source.href.partition("://")
+    told = ""
+    if nodata is not None and (source.dtype.kind == "f" or float(nodata).is_integer()):
+        told = f"<NODATA>{nodata!r}</NODATA>"
+    return _VIRTUAL.format(
+        width=source.shape[1],
+        height=source.shape[0],
+        crs=escape(source.grid.crs),
+        transform=", ".join(repr(float(v)) for v in (a.c, a.a, a.b, a.f, a.d, a.e)),
+        dtype={4: "Float32", 8: "Float64"}[dtype.itemsize],
+        file=escape(_VSI[scheme] + rest if rest and scheme in _VSI else source.href),
+        index=source.index,
+        nodata=told,
+    ).encode()
+
+
+@contextmanager
+def _errors(href: str) -> Iterator[None]:
+    try:
+        yield
+    except (rasterio.errors.RasterioError, OSError, RuntimeError, MemoryError) as error:
+        raise classify(error, href) from error
+
+
+def _take(
+    fetch: Fetch,
+    file: str,
+    dtype: np.dtype[np.floating],
+    href: str,
+    grid: Grid,
+    shape: tuple[int, int],
+    rule: Rule,
+) -> Floats:
+    """Call `fetch` as this project reads: what fails is classified, and tried again where that may help."""
+    tries = 3 if is_remote(href) else 1
+    for attempt in stamina.retry_context(
+        on=TransientSourceError, attempts=tries, wait_initial=0.2, wait_max=2.0, timeout=60
+    ):
+        with attempt, _errors(href):
+            return fetch(file, dtype, grid, shape, rule)
+    raise AssertionError(href)  # pragma: no cover - stamina returns or raises
+
+
+class _Take(Protocol):
+    def __call__(self, grid: Grid, shape: tuple[int, int], rule: Rule, /) -> Floats: ...
+
+
+def _own_pixels(
+    take: _Take, source: SourceGrid, row: int, col: int, height: int, width: int
+) -> tuple[AnyArray, BoolArray]:
+    """A block of the file on its own grid."""
+    return _stored(take(_moved(source.grid, row, col), (height, width), "nearest"), source.dtype)
+
+
+def _stored(values: Floats, dtype: np.dtype[np.generic]) -> tuple[AnyArray, BoolArray]:
+    """Values in the file's type, integers rounded half up, and where they are data."""
+    ok: BoolArray = np.isfinite(values)
+    clean = np.where(ok, values, values.dtype.type(0))
+    return (np.floor(clean + 0.5) if dtype.kind in "iu" else clean).astype(dtype), ok
+
+
+def _moved(grid: Grid, row: int, col: int) -> Grid:
+    """The grid whose pixel (0, 0) is pixel (row, col) of this one."""
+    return Grid(grid.crs, grid.affine * Affine.translation(col, row))
+
+
+def _paste(values: Floats, piece: Floats, row: int, col: int) -> None:
+    """Put a piece at (row, col) of a window; what hangs over is cut."""
+    r0, c0 = max(row, 0), max(col, 0)
+    r1, c1 = min(row + piece.shape[0], values.shape[0]), min(col + piece.shape[1], values.shape[1])
+    values[r0:r1, c0:c1] = piece[r0 - row : r1 - row, c0 - col : c1 - col]
+
+
+def _coincide(source: Grid, target: Grid) -> bool:
+    """Whether pixels of one grid are pixels of the other."""
+    a, b = source.affine, target.affine
+    if not same_crs(source.crs, target.crs) or _scale(source, target) != (1.0, 1.0):
+        return False
+    u, v = (b.c - a.c) / a.a, (b.f - a.f) / a.e
+    return bool(abs(u - round(u)) < 1e-5 and abs(v - round(v)) < 1e-5)
+
+
+def _scale(source: Grid, target: Grid) -> tuple[float, float] | None:
+    """Width and height of a target pixel in source pixels, of grids of one CRS that lie alike; else None."""
+    a, b = source.affine, target.affine
+    if a.b or a.d or not same_crs(source.crs, target.crs):
+        return None
+    return round(b.a / a.a, 9), round(b.e / a.e, 9)
+
+
+def _piece_size(target: Grid) -> int:
+    """Pixels of a piece's side: a power of two."""
+    crs = parse_crs(target.crs)
+    factor = float(crs.axis_info[0].unit_conversion_factor) if crs.axis_info else 1.0
+    metres = target.affine.a * (math.degrees(factor) * DEGREE_M if crs.is_geographic else factor)
+    return max(PIECE_PX[0], min(PIECE_PX[1], 1 << max(0, math.floor(math.log2(PIECE_M / metres)))))
+
+
+def _piece(take: _Take, source: SourceGrid, grid: Grid, size: int, rule: Rule) -> Floats | None:
+    """A square piece of the target, NaN where the source pixel under a centre is none; None far from the file."""
+    span = _span(source, grid, size)
+    if span is None:
+        return None
+    scale = _scale(source.grid, grid)
+    # Odd, so that centres meet. Pixels of one size, and enlarged ones, are blended from four as they are.
+    finer = 1 if scale == (1.0, 1.0) or max(scale or (span,)) <= 0.6 else 2 * math.ceil(0.6 * span) + 1
+    under = _fine(take, grid, size, "nearest", finer if scale else 1)
+    if rule == "nearest":
+        return under
+    blend = _fine(take, grid, size, "bilinear", finer)
+    blend = np.where(np.isfinite(blend), blend, under)
+    return np.where(np.isfinite(under), blend, under.dtype.type(np.nan))
+
+
+def _fine(take: _Take, grid: Grid, size: int, rule: Rule, finer: int) -> Floats:
+    """A piece by way of a grid `finer` times as fine, of which the pixels with its centres are kept."""
+    fine = Grid(grid.crs, grid.affine * Affine.scale(1 / finer))
+    return take(fine, (size * finer, size * finer), rule)[finer // 2 :: finer, finer // 2 :: finer]
+
+
+def _span(source: SourceGrid, grid: Grid, size: int) -> float | None:
+    """Source pixels along the larger side of a piece's bounds, over its own pixels; None where they do not meet."""
+    steps = np.linspace(0.0, size, 9)
+    cols, rows = np.meshgrid(steps, steps)
+    x, y = grid.affine * (cols, rows)
+    x, y = reproject(x, y, grid.crs, source.grid.crs)
+    u, v = ~source.grid.affine * (x, y)
+    if not (np.isfinite(u).all() and np.isfinite(v).all()):
+        raise NotBuiltError(f"{source.href}: this loader does not read where projections end", hint=HINT)
+    height, width = source.shape
+    if float(v.max()) < -2 or float(v.min()) > height + 2:
+        return None
+    turn = _turn(source.grid)
+    met = [
+        k for k in (-1, 0, 1) if float(u.max()) + k * turn >= -2 and float(u.min()) + k * turn <= width + 2
+    ]
+    if turn and met not in ([], [0]):
+        raise NotBuiltError(f"{source.href}: this loader does not read across ±180°", hint=HINT)
+    if not met:
+        return None
+    return max(float(np.ptp(u)), float(np.ptp(v))) / size
+
+
+def _turn(grid: Grid) -> float:
+    """Pixels of a whole turn of longitude; 0 where the grid is not in degrees."""
+    crs = parse_crs(grid.crs)
+    if not crs.is_geographic:
+        return 0.0
+    return (
+        2
+        * math.pi
+        / float(crs.axis_info[0].unit_conversion_factor)
+        / math.hypot(grid.affine.a, grid.affine.d)
+    )

@@ -1,0 +1,101 @@
+"""What survey and weave decode, counted: masks of the candidates that are looked at, bands of the chosen one."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from chipweave import run
+from chipweave.pixels import counts
+from tiny import UTM, load, outline
+from worlds.harness import read_samples
+from worlds.stac import item, write_catalog
+
+X, Y, PX, BLOCK = 600_000.0, 5_200_000.0, 1024, 128
+KEYS = {"red": 10, "scl": 20}
+
+
+def scene(folder, name, day, *, cloudy=False, cloud=5.0):
+    """Red at 10 m (8 x 8 blocks), SCL at 20 m (4 x 4 blocks); `cloudy` has one cloud in each chip's corner."""
+    assets = {}
+    for key, res in KEYS.items():
+        side = PX * 10 // res
+        rows, cols = np.mgrid[:side, :side]
+        values = (1500 + rows + cols).astype("uint16") if key == "red" else np.full((side, side), 4, "uint8")
+        if key == "scl" and cloudy:
+            values[::32, ::32] = 9
+        path = folder / name / f"{key}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with rasterio.open(
+            path, "w", driver="GTiff", width=side, height=side, count=1, dtype=values.dtype, crs=UTM, nodata=0,
+            transform=from_origin(X, Y, res, res), tiled=True, blockxsize=BLOCK, blockysize=BLOCK, compress="deflate",
+        ) as file:  # fmt: skip
+            file.write(values, 1)
+        assets[key] = {"href": f"./{name}/{key}.tif", "type": "image/tiff", "roles": ["data"]}
+    assets["red"]["eo:bands"] = [{"name": "red", "common_name": "red"}]
+    properties = {"datetime": f"2021-06-{day:02d}T10:00:00Z", "platform": "sentinel-2a", "eo:cloud_cover": cloud,
+                  "s2:processing_baseline": "02.14", "proj:epsg": 32632}  # fmt: skip
+    bounds = (X, Y - PX * 10, X + PX * 10, Y)
+    return item(name, "sentinel-2-l2a", UTM, bounds, properties, assets)
+
+
+def recipe(folder, items, shapes, **s2):
+    write_catalog(folder / "items.json", items)
+    features = [{"type": "Feature", "properties": {}, "geometry": s.__geo_interface__} for s in shapes]
+    (folder / "aoi.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    layer = {"collection": "sentinel-2-l2a", "bands": ["red"], "time": "2021-06-01/2021-06-30", **s2}
+    mapping = {"catalog": "items.json", "area": {"geojson": "aoi.geojson"}, "imagery": {"s2": layer},
+               "chips": {"size": 64, "lattice": {"anchor": [X, Y]}}, "output": {"formats": ["webdataset"]}}  # fmt: skip
+    return load(folder, mapping, "r.yaml")
+
+
+WHOLE = [outline(UTM, X, Y - PX * 10, X + PX * 10, Y)]
+
+
+def test_masks_of_the_candidates_that_were_looked_at(tmp_path):
+    """Twenty dates: the catalog's clearest is cloudy everywhere, the next one clear: two masks are read."""
+    items = [scene(tmp_path, f"S{day:02d}", day, cloud=50.0 + day) for day in range(1, 19)]
+    items += [scene(tmp_path, "S19", 19, cloudy=True, cloud=1.0), scene(tmp_path, "S20", 20, cloud=2.0)]
+    loaded = recipe(tmp_path, items, WHOLE)
+    counts.reset()
+    run.plan(loaded, tmp_path / "out", workers=0)
+    assert counts.decoded == 2 * 16
+    counts.reset()
+    run.build(loaded, tmp_path / "out", workers=0)
+    assert counts.decoded == 64 + 16
+    samples = read_samples(tmp_path / "out")
+    assert len(samples) == 256
+    assert {s.meta["layers"]["s2"]["items"][0][0] for s in samples.values()} == {"S20"}
+
+
+def test_at_most_max_candidates_are_looked_at(tmp_path):
+    items = [scene(tmp_path, f"S{day:02d}", day, cloudy=True) for day in range(1, 9)]
+    counts.reset()
+    run.plan(recipe(tmp_path, items, WHOLE, max_candidates=3), tmp_path / "out", workers=0)
+    assert counts.decoded == 3 * 16
+
+
+@pytest.mark.parametrize("tile_px", [128, 320, 2048])
+def test_a_dense_job_decodes_each_block_once_whatever_its_tiles(tmp_path, tile_px):
+    loaded = recipe(tmp_path, [scene(tmp_path, "A", 1)], WHOLE)
+    counts.reset()
+    run.build(loaded, tmp_path / "out", workers=0, tile_px=tile_px)
+    assert counts.decoded <= 1.2 * (64 + 2 * 16)
+
+
+def test_scattered_chips_decode_their_own_blocks_alone(tmp_path):
+    """Chips of 64 px in blocks of 128 px: four far apart, each inside one block of either band."""
+    corners = [(0, 0), (256, 640), (512, 128), (896, 896)]
+    shapes = [
+        outline(UTM, X + 10 * c + 200, Y - 10 * r - 440, X + 10 * c + 440, Y - 10 * r - 200)
+        for r, c in corners
+    ]
+    loaded = recipe(tmp_path, [scene(tmp_path, "A", 1)], shapes)
+    counts.reset()
+    done = run.build(loaded, tmp_path / "out", workers=0)
+    assert done["written"] == 4
+    assert counts.decoded == 4 + 4  # weave finds the mask blocks of survey still there
