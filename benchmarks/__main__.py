@@ -1,126 +1,123 @@
-"""``make bench``: read, resample and cut chips of a demo scene, against GDAL's own warp of the same chips.
+"""``make bench``: measure against stated limits, write ``benchmarks/latest.json``, print a table.
 
-Writes ``benchmarks/latest.json``. Ratios compare CPU time in one run on one machine; they survive a noisy one.
+``--quick`` rehearses all of it on a small world of our own in well under a minute; its figures mean nothing.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import statistics
+import os
+import platform
+import re
+import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import rasterio
-from rasterio.enums import Resampling
-from rasterio.transform import from_origin
-from rasterio.vrt import WarpedVRT
+from benchmarks import report, shared
 
-from chipweave.model import Asset, Place, Scene
-from chipweave.pixels import LayerRead, gdal_session, read_scene
-from chipweave.plan.regions import Arrays, read_chips
-
-ROUNDS = 5
-SIDE, CHIP = 2048, 128
-BANDS = ("blue", "green", "red", "nir")
+LATEST = Path(__file__).with_name("latest.json")
+PAGE = shared.ROOT / "docs" / "benchmarks.md"
+NAMES = tuple(dict.fromkeys(row.part for row in report.ROWS))
+PACKAGES = ("chipweave", "numpy", "numba", "rasterio", "odc-stac", "stackstac", "webdataset", "zarr", "dask")
 
 
-def make_scene(folder: Path) -> Scene:
-    """Four bands of noise over hills, tiled DEFLATE, on a UTM grid."""
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[0:SIDE, 0:SIDE] / 90.0
-    assets = {}
-    for i, band in enumerate(BANDS):
-        values = 1500 + 400 * np.sin(x + i) * np.cos(y) + rng.normal(0, 40, (SIDE, SIDE))
-        path = folder / f"{band}.tif"
-        with rasterio.open(
-            path, "w", driver="GTiff", width=SIDE, height=SIDE, count=1, dtype="uint16", crs="EPSG:32632", nodata=0,
-            transform=from_origin(300000, 5200000, 10, 10), tiled=True, blockxsize=512, blockysize=512,
-            compress="deflate", predictor=2,
-        ) as file:  # fmt: skip
-            file.write(values.astype("uint16"), 1)
-        assets[band] = Asset(str(path))
-    from datetime import UTC, datetime  # noqa: PLC0415
+def machine() -> dict[str, Any]:
+    """What the figures were taken with."""
+    import rasterio  # noqa: PLC0415 - the parent of what is measured stays small until it is done
 
-    import shapely  # noqa: PLC0415
-
-    return Scene(
-        "s2", "bench", "bench", datetime(2021, 6, 1, tzinfo=UTC), shapely.box(6, 46, 7, 47), assets=assets
-    )
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "gdal": rasterio.__gdal_version__,
+        "versions": versions,
+    }
 
 
-def places(crs: str, x: float, y: float) -> list[Place]:
-    """A block of 12 x 12 chips."""
-    step = CHIP * 10
-    return [
-        Place(f"{r}-{c}", crs, x + c * step, y - r * step, CHIP, 10.0) for r in range(12) for c in range(12)
-    ]
+def run_part(name: str, *, quick: bool, rounds: int) -> tuple[dict[str, Any], str, bool]:
+    """One part in its process.
 
-
-def ours(scene: Scene, chips: list[Place]) -> None:
-    """All chips through chipweave's tile-wise reading."""
-    read = LayerRead(BANDS, dict.fromkeys(BANDS, "bilinear"), 0)
-
-    def window(crs: str, affine: rasterio.Affine, shape: tuple[int, int]) -> Arrays:
-        return (read_scene(scene, read, crs, affine, shape).values,)
-
-    with gdal_session():
-        for _place, arrays in read_chips(chips, window):
-            if isinstance(arrays, Exception):
-                raise arrays
-            np.ascontiguousarray(arrays[0])
-
-
-def gdal(scene: Scene, chips: list[Place]) -> None:
-    """All chips through a WarpedVRT each band, a window a chip."""
-    first = chips[0]
-    side = 12 * CHIP
-    grid = {"crs": first.crs, "transform": first.affine, "width": side, "height": side}
-    for band in BANDS:
-        with (
-            rasterio.open(scene.assets[band].href) as file,
-            WarpedVRT(file, resampling=Resampling.bilinear, nodata=0, **grid) as warped,
-        ):
-            for i in range(len(chips)):
-                row, col = divmod(i, 12)
-                warped.read(1, window=rasterio.windows.Window(col * CHIP, row * CHIP, CHIP, CHIP))
-
-
-def cpu(function: Callable[[], None]) -> float:
-    """CPU milliseconds a chip."""
-    start = time.process_time()
-    function()
-    return (time.process_time() - start) * 1000 / 144
-
-
-def main() -> int:
-    """Measure, print a table, write the file."""
+    Returns
+    -------
+    figures, reason, failed
+        Nothing and a reason where it gave none; `failed` unless it only lacks what it needs.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        scene = make_scene(Path(folder))
-        cases = {
-            "same_grid": places("EPSG:32632", 301280, 5198720),
-            "next_zone": places("EPSG:32631", 758080, 5203200),
-        }
-        results: dict[str, float] = {}
-        for name, chips in cases.items():
-            ours(scene, chips)  # compiles the kernels
-            rounds = [
-                (cpu(lambda c=chips: ours(scene, c)), cpu(lambda c=chips: gdal(scene, c)))
-                for _ in range(ROUNDS)
-            ]
-            mine, theirs = (statistics.median(column) for column in zip(*rounds, strict=True))
-            results |= {
-                f"cpu_ms_chip_{name}": round(mine, 3),
-                f"warpedvrt_cpu_ms_chip_{name}": round(theirs, 3),
-                f"cpu_vs_warpedvrt_{name}": round(theirs / mine, 2),
-            }
-    Path(__file__).with_name("latest.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    for name, value in results.items():
-        sys.stdout.write(f"{name:<36} {value}\n")
-    return 0
+        out = Path(folder) / "figures.json"
+        command = [sys.executable, "-m", "benchmarks.parts", name, str(out), "--rounds", str(rounds)]
+        done = subprocess.run(  # noqa: S603 - our own interpreter
+            command + ["--quick"] * quick, cwd=shared.ROOT, stderr=subprocess.PIPE, text=True, check=False
+        )
+        if done.returncode == 0:
+            return json.loads(out.read_text("utf-8")), "", False
+        lines = done.stderr.strip().splitlines()
+        said = lines[-1] if lines else f"ended with {done.returncode}"
+        # The page that is made of it names no folder of this machine.
+        return {}, re.sub(r"(?<![\w.:/])/\S*/", "", said), done.returncode != 3
+
+
+def measure(
+    names: Sequence[str], before: dict[str, Any], *, quick: bool, rounds: int
+) -> tuple[dict[str, Any], bool]:
+    """All parts, one after the other; figures of parts that are left out stay as they were."""
+    figures = {row.key: before.get(row.key) for row in report.ROWS}
+    extra = {k: v for k, v in before.items() if k not in figures}
+    reasons: dict[str, str] = dict(extra.pop("reasons", {}))
+    failed = False
+    for name in names:
+        sys.stderr.write(f"{name} …\n")
+        got, reason, broke = run_part(name, quick=quick, rounds=rounds)
+        failed |= broke
+        for row in report.ROWS:
+            if row.part != name:
+                continue
+            figures[row.key] = got.get(row.key)
+            reasons.pop(row.key, None)
+            if figures[row.key] is None:
+                reasons[row.key] = reason or report.NOT_YET.get(row.key) or shared.why_not() or "not measured"
+        extra |= {k: v for k, v in got.items() if k not in figures}
+    return {**figures, **extra, "reasons": reasons}, failed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print a table, write the file; 1 where a part failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", action="append", choices=NAMES, help="a part; may be repeated")
+    parser.add_argument(
+        "--quick", action="store_true", help="a rehearsal with tiny sizes; its figures mean nothing"
+    )
+    parser.add_argument("--rounds", type=int, help="interleaved rounds (5; 1 with --quick)")
+    parser.add_argument("--out", type=Path, help="instead of benchmarks/latest.json")
+    parser.add_argument(
+        "--table", action="store_true", help="measure nothing; write docs/benchmarks.md from the file"
+    )
+    args = parser.parse_args(arguments)
+    out: Path = args.out or (shared.cache() / "quick.json" if args.quick else LATEST)
+    if args.table:
+        PAGE.write_text(report.page(json.loads(out.read_text("utf-8"))), encoding="utf-8")
+        return 0
+    if not args.quick and shared.why_not():
+        sys.stderr.write(f"{shared.why_not()}: what needs them is left out\n")
+    before = json.loads(out.read_text("utf-8")) if args.only and out.exists() else {}
+    rounds = args.rounds or (1 if args.quick else 5)
+    figures, failed = measure(args.only or NAMES, before, quick=args.quick, rounds=rounds)
+    world = "rehearsal" if args.quick else "own" if shared.why_not() else "shared"
+    figures |= {"world": world, "rounds": rounds, **machine()}
+    out.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    sys.stdout.write(report.table(figures))
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,141 @@
+"""The harness of `make bench` works: keys and types, never times. And what it calls needed is what chips need."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rasterio.transform import from_origin
+
+from chipweave.model import Place
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import blocks, peers, report, worlds  # noqa: E402
+
+KEYS = [
+    "sol_ratio_a", "sol_ratio_d", "cpu_vs_odc_a", "cpu_vs_odc_d", "cpu_vs_stackstac_a", "cpu_vs_stackstac_d",
+    "e2e_cpu_ms_chip", "decode_amplification", "decode_amplification_sparse", "decode_amplification_24_dates",
+    "peak_rss_mb", "peak_rss_ratio_10x_area", "peak_rss_ratio_24_dates", "two_worker_speedup", "cpu_burn_speedup",
+    "plan_1m_seconds", "plan_1m_peak_mb", "plan_2x_time_ratio", "writer_vs_shardwriter", "random_read_vs_geotiff",
+    "random_read_vs_zarr", "cpu_vs_rslearn_e2e",
+]  # fmt: skip
+
+NEEDS_SHARED = {k for k in KEYS if k.startswith(("sol_", "cpu_vs_"))}
+NOT_YET = set(report.NOT_YET)
+
+
+@pytest.fixture(scope="module")
+def rehearsal(tmp_path_factory) -> dict:
+    folder = tmp_path_factory.mktemp("bench")
+    env = {**os.environ, "CHIPWEAVE_BENCH": str(folder / "none"), "CHIPWEAVE_BENCH_WORLD": str(folder)}
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--quick", "--out", folder / "latest.json"],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    figures = json.loads((folder / "latest.json").read_text())
+    assert done.returncode == 0, (figures.get("reasons"), done.stderr[-2000:])
+    assert not list(folder.glob("scratch-*"))
+    return figures
+
+
+def test_a_rehearsal_gives_every_key_a_number_or_a_reason(rehearsal):
+    assert set(KEYS) <= set(rehearsal)
+    null = {k for k in KEYS if rehearsal[k] is None}
+    assert null == NEEDS_SHARED | NOT_YET
+    assert set(rehearsal["reasons"]) == null
+    numbers = [rehearsal[k] for k in set(KEYS) - null]
+    assert all(isinstance(n, int | float) and 0 < n < 1e9 for n in numbers)
+    assert rehearsal["gdal"][0].isdigit()
+    assert rehearsal["cores"] >= 1
+
+
+def test_each_chip_was_read_by_the_engine(rehearsal):
+    assert rehearsal["engine_decoded_a"] >= 16  # 4 x 4 chips, and no block of a fine band serves two
+    assert rehearsal["blocks_surveyed"] > 0
+
+
+def test_every_key_of_the_issue_has_a_row_in_its_order():
+    assert [row.key for row in report.ROWS] == KEYS
+
+
+@pytest.mark.parametrize(
+    ("figures", "key", "kept"),
+    [
+        ({"sol_ratio_a": 1.9, "gdal": "3.12.2"}, "sol_ratio_a", False),
+        ({"sol_ratio_a": 1.9, "gdal": "3.10.3"}, "sol_ratio_a", True),
+        ({"sol_ratio_a": 1.8, "gdal": "3.11.0"}, "sol_ratio_a", True),
+        ({"cpu_vs_odc_a": 3.4}, "cpu_vs_odc_a", False),
+        ({"cpu_vs_odc_a": 3.5}, "cpu_vs_odc_a", True),
+        ({"two_worker_speedup": 1.6, "cpu_burn_speedup": 1.8}, "two_worker_speedup", False),
+        ({"two_worker_speedup": 1.63, "cpu_burn_speedup": 1.8}, "two_worker_speedup", True),
+        ({"two_worker_speedup": 1.6}, "two_worker_speedup", None),
+        ({"sol_ratio_a": None}, "sol_ratio_a", None),
+    ],
+)
+def test_limits(figures, key, kept):
+    row = next(r for r in report.ROWS if r.key == key)
+    assert row.limit(figures)[1] is kept
+
+
+def test_the_page_says_what_was_not_measured():
+    page = report.page(
+        {"sol_ratio_a": 2.5, "gdal": "3.12.0", "reasons": {"sol_ratio_d": "no shared scripts"}}
+    )
+    assert "| `sol_ratio_a` | 2.5 | ≤ 1.8 | NO |" in page
+    assert "- `sol_ratio_d`: no shared scripts" in page
+
+
+@pytest.fixture(scope="module")
+def tile(tmp_path_factory) -> Path:
+    """100 x 100 px of 10 m in blocks of 16 px."""
+    path = tmp_path_factory.mktemp("tile") / "t.tif"
+    values = np.ones((100, 100), np.uint16)
+    worlds.write_tif(path, values, "EPSG:32632", from_origin(500000, 5000000, 10, 10), 0, 16)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "rule", "count"),
+    [
+        (0, 0, "bilinear", 1),  # the chip is the block: a bilinear blend on the grid needs no neighbour
+        (3, -3, "bilinear", 4),  # a third of a pixel off: three more
+        (3, 3, "bilinear", 2),  # its first row lies on the file's edge
+        (0, -160, "nearest", 1),
+        (80, 0, "nearest", 2),
+        (0.3, 0, "nearest", 1),
+        (0.3, 0, "bilinear", 2),
+        (-80, 0, "bilinear", 1),  # half of it lies outside
+        (-160, 0, "bilinear", 0),
+        (840, 0, "nearest", 2),
+    ],
+)
+def test_needed_blocks_of_one_chip(tile, x, y, rule, count):
+    place = Place("p", "EPSG:32632", 500000 + x, 5000000 + y, 16, 10.0)
+    assert blocks.needed({tile: rule}, [place]) == count
+
+
+def test_needed_blocks_are_counted_once_and_what_lies_between_chips_is_not(tile):
+    near = [Place(str(i), "EPSG:32632", 500000 + 40 * i, 5000000, 4, 10.0) for i in range(4)]
+    far = [Place(str(i), "EPSG:32632", 500000 + 320 * i, 5000000, 4, 10.0) for i in range(3)]
+    assert blocks.needed({tile: "nearest"}, near) == 1
+    assert blocks.needed({tile: "nearest"}, far) == 3
+
+
+def test_the_windows_of_the_peer_are_snapped_outwards():
+    places = peers.windows(2048, 256)
+    assert len(places) == 49  # what rslearn reports for this size
+    assert all(p.x % 2560 == 0 and p.y % 2560 == 0 for p in places)
+    assert min(p.x for p in places) == 601600
+    assert max(p.y for p in places) == 5299200
