@@ -131,6 +131,7 @@ def test_a_folder_stays_with_the_loader_it_was_begun_with(small, finished, tmp_p
     refuse(2, "build", finished[0], "-o", old, "--workers", 0, "--loader", "odc", names=("native",))
 
 
+@pytest.mark.slow
 def test_pixels_of_a_loader_do_not_depend_on_workers(border, tmp_path):
     mapping = recipes.small(
         border.catalog("catalog_loaders_workers", "S2_32_0610"), area={"bbox": [12.004, 44.985, 12.03, 45.01]}

@@ -50,6 +50,7 @@ def rehearsal(tmp_path_factory) -> dict:
     return figures
 
 
+@pytest.mark.slow
 def test_a_rehearsal_gives_every_key_a_number_or_a_reason(rehearsal):
     assert set(KEYS) <= set(rehearsal)
     null = {k for k in KEYS if rehearsal[k] is None}
@@ -61,6 +62,7 @@ def test_a_rehearsal_gives_every_key_a_number_or_a_reason(rehearsal):
     assert rehearsal["cores"] >= 1
 
 
+@pytest.mark.slow
 def test_each_chip_was_read_by_the_engine(rehearsal):
     assert rehearsal["engine_decoded_a"] >= 16  # 4 x 4 chips, and no block of a fine band serves two
     assert rehearsal["blocks_surveyed"] > 0
