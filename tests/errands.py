@@ -47,6 +47,23 @@ def dies_once(number: int, told: Path, who: int = 3) -> int:
     return number
 
 
+def takes_all_along(number: int, folder: Path) -> int:
+    """Number 3 kills all workers, once, when the first three are done and nobody has fetched their results."""
+    told = folder / "told"
+    if not told.exists():
+        (folder / f"{os.getpid()}.pid").touch()
+        if number == 3:
+            time.sleep(0.3)
+            told.touch()
+            for path in folder.glob("*.pid"):
+                if path.stem != str(os.getpid()):
+                    os.kill(int(path.stem), signal.SIGKILL)
+            _die()
+        while number > 3 and not told.exists():
+            time.sleep(0.01)
+    return number
+
+
 def dies_always(errand: Errand, who: int = 3) -> int:
     """Number `who` kills its worker."""
     if errand.number == who:

@@ -196,7 +196,7 @@ class _Flight:
         self._client, self._name, self._function, self._tasks = client, name, function, tasks
         self._flying: dict[Any, tuple[int, Any]] = {}
         self._landed: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._finished: dict[int, Any] = {}
+        self._finished: dict[int, tuple[Any, Any]] = {}
         self._done: dict[int, Any] = {}
         self._deaths: dict[int, int] = {}
         self._suspects: deque[tuple[int, Any]] = deque()
@@ -256,9 +256,14 @@ class _Flight:
             future.add_done_callback(self._landed.put)
 
     def _gather(self) -> None:
-        """Fetch what is finished."""
+        """Fetch what is finished. What went down with its worker before that is awaited: the scheduler does it again."""
         with self._reachable():
-            self._done |= self._client.gather(self._finished)
+            found = self._client.gather({n: future for n, (_, future) in self._finished.items()}, errors="skip")
+        for number, (task, future) in self._finished.items():
+            if future.status in {"error", "cancelled"}:
+                self._failed(number, task, future, blamed=False)
+            else:
+                self._done[number] = found[number]
         self._finished.clear()
 
     def _wait(self) -> Any:
@@ -292,26 +297,32 @@ class _Flight:
         )
 
     def _land(self, future: Any) -> None:
-        """Keep a result; a task that killed its worker is a suspect from then on.
+        """Keep a result, be it lost since (`_gather` sees to that)."""
+        number, task = self._flying.pop(future)
+        if future.status in {"error", "cancelled"}:
+            self._failed(number, task, future, blamed=self._alone)
+        else:
+            self._finished[number] = (task, future)
+
+    def _failed(self, number: int, task: object, future: Any, *, blamed: bool) -> None:
+        """A task that killed its worker is a suspect from now on; what else went wrong is raised.
 
         Raises
         ------
         ChipweaveError
             It killed too many.
+        TransientSourceError
+            The scheduler is gone.
         """
         from distributed import KilledWorker  # noqa: PLC0415
 
-        number, task = self._flying.pop(future)
-        if future.status == "finished":
-            self._finished[number] = future
-            return
-        if future.status != "error":
+        if future.status == "cancelled":
             raise self._lost()
         error = future.exception()
         if not isinstance(error, KilledWorker):
             future.result()  # raises it, with its traceback there
         deaths = self._deaths[number] = self._deaths.get(number, 0) + 1 + error.allowed_failures
-        if self._alone and deaths >= DEATHS:
+        if blamed and deaths >= DEATHS:
             raise ChipweaveError(
                 f"{_label(number, task)} killed its worker {deaths} times: out of memory, or a crash in a library",
                 hint="give workers more memory, or see what happens with --workers 0; finished batches are kept",

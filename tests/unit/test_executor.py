@@ -97,6 +97,29 @@ def test_a_killed_workers_tasks_are_done_again(two, tmp_path, caplog):
     assert "task 3 lost its worker: it is done again" in caplog.text
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_results_that_go_down_with_their_workers_are_made_again(two, tmp_path, monkeypatch, late):
+    """All workers die while three results wait there: known here to be finished, or (`late`) heard of only then."""
+    wait, heard = room._Flight._wait, []
+
+    def hears_late(flight):
+        future = wait(flight)
+        while not (tmp_path / "told").exists():
+            time.sleep(0.01)
+        if not heard:  # its worker is dead; the scheduler says so in a moment, and then makes it again
+            deadline = time.monotonic() + 10
+            while future.status == "finished" and time.monotonic() < deadline:
+                time.sleep(0.001)
+            heard.append(future.status)
+        return future
+
+    if late:
+        monkeypatch.setattr(room._Flight, "_wait", hears_late)
+    assert list(two(partial(errands.takes_all_along, folder=tmp_path), range(8))) == list(range(8))
+    assert "finished" not in heard
+    assert (tmp_path / "told").exists()
+
+
 def test_a_task_that_always_kills_its_worker_is_named(two):
     tasks = [errands.Errand(n) for n in range(12)]
     with pytest.raises(ChipweaveError, match="errand 3 killed its worker 3 times") as caught:
