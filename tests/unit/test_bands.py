@@ -165,10 +165,10 @@ class TestBlocks:
         with gdal_session():
             for row in range(0, 300, 64):
                 blocks.read_block(source, row, 0, 1, 300)
-                assert blocks.handles.bytes <= 3 * 64 * 64 * 2
+                assert blocks.handles.blocks.bytes <= 3 * 64 * 64 * 2
             assert len(blocks.handles.blocks) >= 3
         assert not blocks.handles.blocks
-        assert not blocks.handles.bytes
+        assert not blocks.handles.blocks.bytes
 
     def test_a_file_that_changed_is_read_again(self, tmp_path, source):
         with gdal_session():

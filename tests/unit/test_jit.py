@@ -8,7 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import numba
+import pytest
+
 import errands
+from chipweave.pixels import jit
 from worlds import harness
 
 CODE = "import sys, pathlib, errands; errands.compile_all(*map(pathlib.Path, sys.argv[1:3]))"
@@ -45,10 +49,30 @@ def test_two_processes_compile_each_kernel_once(tmp_path):
     assert first[1] + second[1] == len(files), "a kernel was compiled twice"
 
 
+LOAD = (
+    "import sys, numpy; from chipweave.pixels.fused import whole; assert whole(numpy.zeros((2, 3, 4), 'int16')).all();"
+    "stats = whole.stats; print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()),"
+    "'scipy.linalg' in sys.modules)"
+)
+
+
+@pytest.mark.skipif(
+    not numba.__version__.startswith(jit._LOADED_PLAINLY), reason="another numba loads in its own way"
+)
+def test_what_is_in_the_cache_is_loaded_without_what_compiling_takes(tmp_path):
+    """numba's compiler brings scipy, among much else; who finds the kernels compiled has no use for it."""
+    env = harness.guarded_env(NUMBA_CACHE_DIR=str(tmp_path / "cache"))
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", LOAD], env=env, text=True, capture_output=True, check=True
+        ).stdout
+        for _ in range(2)
+    ]
+    assert [text.split() for text in said] == [["0", "1", "True"], ["1", "0", "False"]]
+
+
 def test_the_cache_is_named_after_all_sources_of_kernels(tmp_path, monkeypatch):
     """A kernel that another file's kernel calls changes the cache of both."""
-    from chipweave.pixels import jit
-
     for name in ("jit.py", "kernels.py"):
         (tmp_path / name).write_text("from chipweave.pixels.jit import kernel\n", encoding="utf-8")
     monkeypatch.setattr(jit, "__file__", str(tmp_path / "jit.py"))
@@ -61,8 +85,6 @@ def test_the_cache_is_named_after_all_sources_of_kernels(tmp_path, monkeypatch):
 
 
 def test_where_nothing_can_be_kept_it_is_said_once(tmp_path, caplog, monkeypatch):
-    from chipweave.pixels import jit
-
     (tmp_path / "file").touch()
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file" / "below"))
     assert jit._cache_folder() == ""

@@ -19,10 +19,10 @@ from affine import Affine
 from chipweave.model import Asset
 from chipweave.pixels import fused
 from chipweave.pixels.blocks import read_block
-from chipweave.pixels.lattice import Grid, Lattice, make_lattice, same_crs
+from chipweave.pixels.lattice import Grid, Lattice, make_lattice, shift
 from chipweave.pixels.radiometry import INT16_NODATA, is_plain, to_int16
-from chipweave.pixels.read import SourceGrid, data_mask, source_grid
-from chipweave.pixels.resample import LARGE, Method, gather_block, resample
+from chipweave.pixels.read import SourceGrid, data_mask, source_of
+from chipweave.pixels.resample import LARGE, Box, Method, clip, gather_block, inside, resample
 
 AnyArray = npt.NDArray[np.generic]
 BoolArray = npt.NDArray[np.bool_]
@@ -35,7 +35,7 @@ class _Window:
     """A target window: its anchored grid, (row, col, height, width) in it, and as it was asked for."""
 
     grid: Grid
-    box: tuple[int, int, int, int]
+    box: Box
     crs: str
     affine: Affine
 
@@ -54,9 +54,7 @@ class _Band:
 
     @classmethod
     def of(cls, asset: Asset, default_nodata: float | None) -> _Band:
-        source = source_grid(asset.href, asset.index)
-        stated = asset.nodata if asset.nodata is not None else source.nodata
-        return cls(source, default_nodata if stated is None else stated)
+        return cls(*source_of(asset, default_nodata))
 
     def read(self, row: int, col: int, height: int, width: int) -> tuple[AnyArray, BoolArray]:
         values = read_block(self.source, row, col, height, width)
@@ -75,23 +73,6 @@ class _Band:
         if self.nodata is None or not float(self.nodata).is_integer():
             return None
         return int(self.nodata)
-
-
-def _shift(source: Grid, target: Grid, times: int) -> tuple[int, int] | None:
-    """(row, col) from target pixels to source pixels cut in `times` a side, where these coincide, else None."""
-    a, b = source.affine, target.affine
-    if (
-        a.b
-        or a.d
-        or abs(a.a / b.a / times - 1) > 1e-9
-        or abs(a.e / b.e / times - 1) > 1e-9
-        or not same_crs(source.crs, target.crs)
-    ):
-        return None
-    col, row = (b.c - a.c) / a.a * times, (b.f - a.f) / a.e * times
-    if abs(col - round(col)) > 1e-5 or abs(row - round(row)) > 1e-5:
-        return None
-    return round(row), round(col)
 
 
 def read_band(
@@ -125,13 +106,13 @@ def read_band(
 
 def _general(band: _Band, window: _Window, method: Method) -> tuple[AnyArray, BoolArray]:
     source = band.source
-    shift = _shift(source.grid, window.grid, 1)
-    if shift is None:
+    moved = shift(source.grid, window.grid)
+    if moved is None:
         return resample(
             source.grid, source.shape, window.grid, window.box, method, band.read, source.dtype
         )  # fmt: skip
     out, ok = np.zeros(window.box[2:], source.dtype), np.zeros(window.box[2:], np.bool_)
-    inner = _overlap(window, shift, source.shape)
+    inner = _overlap(window, moved, source.shape)
     if inner is not None:
         block, where = inner
         values, valid = band.read(*block)
@@ -140,15 +121,12 @@ def _general(band: _Band, window: _Window, method: Method) -> tuple[AnyArray, Bo
 
 
 def _overlap(
-    window: _Window, shift: tuple[int, int], shape: tuple[int, int]
-) -> tuple[tuple[int, int, int, int], tuple[slice, slice]] | None:
+    window: _Window, moved: tuple[int, int], shape: tuple[int, int]
+) -> tuple[Box, tuple[slice, slice]] | None:
     """Block of a coinciding grid that a window covers, and its place in the window; None where they do not meet."""
-    row, col = window.box[0] + shift[0], window.box[1] + shift[1]
-    r0, c0 = max(row, 0), max(col, 0)
-    r1, c1 = min(row + window.box[2], shape[0]), min(col + window.box[3], shape[1])
-    if r1 <= r0 or c1 <= c0:
-        return None
-    return (r0, c0, r1 - r0, c1 - c0), np.s_[r0 - row : r1 - row, c0 - col : c1 - col]
+    box = (window.box[0] + moved[0], window.box[1] + moved[1], *window.box[2:])
+    block = clip(box, shape)
+    return None if block is None else (block, inside(box, block))
 
 
 def read_bands(
@@ -169,7 +147,7 @@ def read_bands(
         if (
             method == "bilinear"
             and np.issubdtype(first.dtype, np.floating)
-            and _shift(first.grid, window.grid, 1) is None
+            and shift(first.grid, window.grid) is None
         ):
             gathered = _float_bilinear([bands[i] for i in members], window)
         for n, i in enumerate(members):
@@ -240,7 +218,7 @@ def read_int16(
         source = bands[members[0]].source
         own = [bands[i] for i in members]
         adds = [int(assets[i].add) for i in members]
-        copied = _shift(source.grid, window.grid, 1)
+        copied = shift(source.grid, window.grid)
         if copied is not None:
             for i, band, add in zip(members, own, adds, strict=True):
                 _copy(band, window, copied, add, out[i])
@@ -256,8 +234,8 @@ def read_int16(
     return out
 
 
-def _copy(band: _Band, window: _Window, shift: tuple[int, int], add: int, out: npt.NDArray[np.int16]) -> None:
-    inner = _overlap(window, shift, band.source.shape)
+def _copy(band: _Band, window: _Window, moved: tuple[int, int], add: int, out: npt.NDArray[np.int16]) -> None:
+    inner = _overlap(window, moved, band.source.shape)
     if inner is None or inner[0][2:] != window.box[2:]:
         out[...] = INT16_NODATA
     if inner is not None:
@@ -277,7 +255,7 @@ def _blend(
     if not bands:
         return True
     source = bands[0].source
-    halves = _shift(source.grid, window.grid, 2)
+    halves = shift(source.grid, window.grid, 2)
     if halves is not None and _double(bands, window, halves, adds, out, places):
         return True
     lattice, block = gather_block(source.grid, source.shape, window.grid, window.box, reach=0.5)
@@ -301,13 +279,13 @@ def _blend(
 def _double(
     bands: Sequence[_Band],
     window: _Window,
-    shift: tuple[int, int],
+    moved: tuple[int, int],
     adds: Sequence[int],
     out: npt.NDArray[np.int16],
     places: Sequence[int],
 ) -> bool:
     """Bilinear from pixels of exactly twice the side; False where the window meets the file's edge."""
-    row, col = window.box[0] + shift[0], window.box[1] + shift[1]
+    row, col = window.box[0] + moved[0], window.box[1] + moved[1]
     r0, c0 = (row - 1) >> 1, (col - 1) >> 1
     r1, c1 = (row + window.box[2]) >> 1, (col + window.box[3]) >> 1
     shape = bands[0].source.shape
@@ -349,16 +327,16 @@ def read_codes(
         As `read_band`.
     """
     band, window = _Band.of(asset, default_nodata), _Window.of(crs, affine, shape)
-    shift = _shift(band.source.grid, window.grid, 1)
-    if band.source.dtype in (np.uint8, np.uint16) and (method == "nearest" or shift is not None):
-        found = _look_up(band, window, shift, finish)
+    moved = shift(band.source.grid, window.grid)
+    if band.source.dtype in (np.uint8, np.uint16) and (method == "nearest" or moved is not None):
+        found = _look_up(band, window, moved, finish)
         if found is not None:
             return found
     return finish(*_general(band, window, method))
 
 
 def _look_up(
-    band: _Band, window: _Window, shift: tuple[int, int] | None, finish: Finish
+    band: _Band, window: _Window, moved: tuple[int, int] | None, finish: Finish
 ) -> npt.NDArray[Any] | None:
     """Nearest by a table of what becomes of each code; None where the general way is needed."""
     source = band.source
@@ -366,11 +344,15 @@ def _look_up(
     table = finish(every, data_mask(every, band.nodata))
     nothing = finish(every[:1], np.zeros(1, np.bool_))[0]
     out = np.empty(window.box[2:], table.dtype)
-    if shift is not None:
+    if moved is not None:
         out[...] = nothing
-        inner = _overlap(window, shift, source.shape)
+        inner = _overlap(window, moved, source.shape)
         if inner is not None:
             out[inner[1]] = table[read_block(source, *inner[0])]
+        return out
+    halves = shift(source.grid, window.grid, 2)
+    if halves is not None:
+        _twice(source, window, halves, table, nothing, out)
         return out
     lattice, block = gather_block(source.grid, source.shape, window.grid, window.box, reach=0.0)
     if block is None:
@@ -382,3 +364,25 @@ def _look_up(
         read_block(source, *block), table, nothing, block[0], block[1], lattice.nodes, out
     )  # fmt: skip
     return out
+
+
+def _twice(
+    source: SourceGrid,
+    window: _Window,
+    moved: tuple[int, int],
+    table: npt.NDArray[Any],
+    nothing: Any,
+    out: npt.NDArray[Any],
+) -> None:
+    """Nearest from pixels of exactly twice the side: no centre lies nearer to an edge than a quarter of them."""
+    box = (window.box[0] + moved[0], window.box[1] + moved[1], *window.box[2:])
+    part = clip(box, (2 * source.shape[0], 2 * source.shape[1]))
+    if part is None or part[2:] != box[2:]:
+        out[...] = nothing
+    if part is not None:
+        row, col, height, width = part
+        top, left = row >> 1, col >> 1
+        block = read_block(
+            source, top, left, ((row + height + 1) >> 1) - top, ((col + width + 1) >> 1) - left
+        )
+        fused.twice_codes(block, table, row & 1, col & 1, out[inside(box, part)])

@@ -6,7 +6,9 @@ chips decode each block once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -16,7 +18,9 @@ import numpy.typing as npt
 import rasterio.errors
 from rasterio.windows import Window
 
-from chipweave.pixels.read import SourceGrid, attempts, handles, source_errors
+from chipweave.pixels import read
+from chipweave.pixels.kept import Key
+from chipweave.pixels.read import SourceGrid, attempts, handles, is_remote, source_errors
 
 BORDER = 3
 """Pixels from a window's edge within which the next window may need a block again."""
@@ -64,19 +68,57 @@ def read_block(
             missing.append((i, j))
             continue
         _paste(block, i * source.block[0], j * source.block[1], out, row, col)
-        handles.blocks.move_to_end(key, last=_goes_on(source.block, i, j, window))
-    for rectangle in _rectangles(missing):
+        _keep(key, block, source.block, window)
+    # Over a network neighbours are asked for together; here one by one: no block is then copied to be kept.
+    together = is_remote(source.href)
+    for rectangle in _rectangles(missing) if together else [(i, j, i + 1, j + 1) for i, j in missing]:
         _read_blocks(source, rectangle, window, out)
     return out
 
 
-def _goes_on(block: tuple[int, int], i: int, j: int, window: tuple[int, int, int, int]) -> bool:
-    """Whether block (i, j) reaches over a window's lower or right border: windows come in the order of reading.
+class _Outlook(threading.local):
+    """How far the chips that are read go on below and to the right of a window, as shares of its height and width."""
 
-    Others are the first that the cache lets go of.
+    down = right = 0.0
+
+
+_outlook = _Outlook()
+
+
+@contextmanager
+def outlook(down: float, right: float) -> Iterator[None]:
+    """Say that the windows that are read within belong to chips which go on that far; a hint, no pixel depends on it.
+
+    Parameters
+    ----------
+    down, right
+        Shares of a window's height and width.
+    """
+    before = _outlook.down, _outlook.right
+    _outlook.down, _outlook.right = down, right
+    try:
+        yield
+    finally:
+        _outlook.down, _outlook.right = before
+
+
+def _keep(
+    key: Key, block: npt.NDArray[np.generic], side: tuple[int, int], window: tuple[int, int, int, int]
+) -> None:
+    """Keep a block that reaches over a window's border, for longer where it reaches over that of all chips.
+
+    Tiles come in the order of reading: what is below or to the right of all chips is still to come.
     """
     row, col, height, width = window
-    return (i + 1) * block[0] > row + height - BORDER or (j + 1) * block[1] > col + width - BORDER
+    top, left = key[2] * side[0], key[3] * side[1]
+    below, beside = top + side[0] + BORDER - row - height, left + side[1] + BORDER - col - width
+    far = below > height * _outlook.down or beside > width * _outlook.right
+    if far or below > 0 or beside > 0 or top < row + BORDER or left < col + BORDER:
+        # A part of a larger array would keep all of that.
+        own = block if block.base is None or block.base.nbytes == block.nbytes else block.copy()
+        handles.blocks.keep(key, own, read.CACHE_BYTES, far=far)
+    else:
+        handles.blocks.drop(key)
 
 
 def _touched(block: tuple[int, int], row: int, col: int, height: int, width: int) -> list[tuple[int, int]]:
@@ -131,15 +173,12 @@ def _read_blocks(
     counts.decoded += (blocks[2] - blocks[0]) * (blocks[3] - blocks[1])
     counts.bytes += decoded.nbytes
     _paste(decoded, top, left, out, row, col)
-    inner = row + BORDER, col + BORDER, row + window[2] - BORDER, col + window[3] - BORDER
+    one = blocks[2] - blocks[0] == blocks[3] - blocks[1] == 1
     for i in range(blocks[0], blocks[2]):
         for j in range(blocks[1], blocks[3]):
-            y, x = i * height, j * width
-            if y >= inner[0] and x >= inner[1] and y + height <= inner[2] and x + width <= inner[3]:
-                continue
-            block = decoded[y - top : y - top + height, x - left : x - left + width]
-            key = (source.href, source.index, i, j)
-            handles.keep(key, block.copy(), last=_goes_on(source.block, i, j, window))
+            y, x = i * height - top, j * width - left
+            block = decoded if one else decoded[y : y + height, x : x + width]
+            _keep((source.href, source.index, i, j), block, source.block, window)
 
 
 def _decode(source: SourceGrid, window: Window) -> npt.NDArray[np.generic]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipweave.pixels.jit import kernel
-from chipweave.pixels.kernels import SNAP, row_coordinates
+from chipweave.pixels.kernels import BITS, HALF, LOW, ONE, ROUND, blend_float, blend_int, row_coordinates
 from chipweave.pixels.radiometry import INT16_LIMIT, INT16_NODATA
 
 FloatArray = npt.NDArray[np.float64]
@@ -25,11 +25,6 @@ Ints = npt.NDArray[np.int64]
 
 Nodes = tuple[FloatArray, FloatArray, int, int, int, int, int, int, int]
 
-_HALF = np.int64(SNAP // 2)
-_ONE = np.int64(SNAP)
-_LOW = np.int64(SNAP - 1)
-_BITS = np.int64(16)
-_ROUND = np.int64(1 << 31)
 _LIMIT = np.int64(INT16_LIMIT)
 _NODATA = np.int16(INT16_NODATA)
 
@@ -40,51 +35,13 @@ def _stored(value: Any, add: Any) -> Any:  # pragma: no cover - compiled
 
 
 @kernel
-def _blend_at(
-    src: AnyArray, checked: bool, nodata: int, i: int, j: int, i0: int, j0: int, fu: int, fv: int, add: int
-) -> Any:  # pragma: no cover - compiled
-    """Bilinear value at one pixel, weights renormalised over data neighbours; (i, j) is the pixel under its centre."""
-    h, w = src.shape
-    if not (0 <= i < h and 0 <= j < w) or (checked and np.int64(src[i, j]) == nodata):
-        return np.int64(_NODATA)
-    total = np.int64(0)
-    weight = np.int64(0)
-    for di in range(2):
-        wi = fv if di == 1 else _ONE - fv
-        ii = i0 + di
-        if wi == 0 or ii < 0 or ii >= h:
-            continue
-        for dj in range(2):
-            wj = fu if dj == 1 else _ONE - fu
-            jj = j0 + dj
-            if wj == 0 or jj < 0 or jj >= w or (checked and np.int64(src[ii, jj]) == nodata):
-                continue
-            total += wi * wj * np.int64(src[ii, jj])
-            weight += wi * wj
-    return _stored((total + (weight >> 1)) // weight, add)
-
-
-@kernel
-def _blend_float(
-    src: AnyArray, valid: BoolArray, i0: int, j0: int, fu: float, fv: float
-) -> float:  # pragma: no cover - compiled
-    """Bilinear value at one pixel, weights renormalised over data neighbours."""
-    h, w = src.shape
-    total = 0.0
-    weight = 0.0
-    for di in range(2):
-        wi = fv if di == 1 else float(_ONE) - fv
-        ii = i0 + di
-        if wi == 0 or ii < 0 or ii >= h:
-            continue
-        for dj in range(2):
-            wj = fu if dj == 1 else float(_ONE) - fu
-            jj = j0 + dj
-            if wj == 0 or jj < 0 or jj >= w or not valid[ii, jj]:
-                continue
-            total += wi * wj * float(src[ii, jj])
-            weight += wi * wj
-    return total / weight
+def _where(
+    src: AnyArray, checked: bool, nodata: int, valid: BoolArray
+) -> None:  # pragma: no cover - compiled
+    """Where a block is data."""
+    for i in range(src.shape[0]):
+        for j in range(src.shape[1]):
+            valid[i, j] = not checked or np.int64(src[i, j]) != nodata
 
 
 @kernel
@@ -94,8 +51,8 @@ def _neighbours(
     """Place of each pixel's upper left neighbour in the flat block; how many have not all four in it."""
     outside = 0
     for c in range(base.shape[0]):
-        i0 = ((qv[c] - _HALF) >> _BITS) - src_row
-        j0 = ((qu[c] - _HALF) >> _BITS) - src_col
+        i0 = ((qv[c] - HALF) >> BITS) - src_row
+        j0 = ((qu[c] - HALF) >> BITS) - src_col
         base[c] = i0 * w + j0
         outside += (i0 < 0) | (i0 >= h - 1) | (j0 < 0) | (j0 >= w - 1)
     return outside
@@ -123,36 +80,42 @@ def bilinear_int16(
     qu, qv = np.empty(width, np.int64), np.empty(width, np.int64)
     base = np.empty(width, np.int64)
     fu, fv = np.empty(width, np.int64), np.empty(width, np.int64)
+    # Made where a row asks for it: most blocks are data throughout.
+    valid, known = np.empty(src.shape, np.bool_), np.zeros(bands, np.bool_)
     for r in range(height):
         row_coordinates(u, v, first_row, first_col, row + r, col, step, turn, low, qu, qv)
         outside = _neighbours(qu, qv, src_row, src_col, h, w, base)
         for c in range(width):
-            fu[c] = (qu[c] - _HALF) & _LOW
-            fv[c] = (qv[c] - _HALF) & _LOW
+            fu[c] = (qu[c] - HALF) & LOW
+            fv[c] = (qv[c] - HALF) & LOW
         for b in range(bands):
             at = places[b]
-            line = out[at, r]
+            line, block, good = out[at, r], src[b], valid[b]  # a view a pixel costs as much as its blend
             if outside == 0 and not checked[b]:
-                flat = src[b].reshape(h * w)
+                flat = block.reshape(h * w)
                 a = add[b]
                 for c in range(width):
                     k = np.uint64(base[c])
                     v00, v01 = np.int64(flat[k]), np.int64(flat[k + np.uint64(1)])
                     k += np.uint64(w)
                     v10, v11 = np.int64(flat[k]), np.int64(flat[k + np.uint64(1)])
-                    top = (v00 << _BITS) + (v01 - v00) * fu[c]
-                    low_ = (v10 << _BITS) + (v11 - v10) * fu[c]
-                    value = ((top << _BITS) + (low_ - top) * fv[c] + _ROUND) >> 32
+                    top = (v00 << BITS) + (v01 - v00) * fu[c]
+                    low_ = (v10 << BITS) + (v11 - v10) * fu[c]
+                    value = ((top << BITS) + (low_ - top) * fv[c] + ROUND) >> 32
                     line[c] = _stored(value, a)
             else:
+                if not known[b]:
+                    _where(block, checked[b], nodata[b], good)
+                    known[b] = True
                 for c in range(width):
-                    i0 = ((qv[c] - _HALF) >> _BITS) - src_row
-                    j0 = ((qu[c] - _HALF) >> _BITS) - src_col
-                    i = (qv[c] >> _BITS) - src_row
-                    j = (qu[c] >> _BITS) - src_col
-                    line[c] = _blend_at(
-                        src[b], checked[b], nodata[b], i, j, i0, j0, fu[c], fv[c], add[b]
-                    )  # fmt: skip
+                    i0 = ((qv[c] - HALF) >> BITS) - src_row
+                    j0 = ((qu[c] - HALF) >> BITS) - src_col
+                    i = (qv[c] >> BITS) - src_row
+                    j = (qu[c] >> BITS) - src_col
+                    if 0 <= i < h and 0 <= j < w and good[i, j]:
+                        line[c] = _stored(blend_int(block, good, i0, j0, fu[c], fv[c]), add[b])
+                    else:
+                        line[c] = _NODATA
 
 
 @kernel
@@ -224,8 +187,8 @@ def nearest_codes(
         row_coordinates(u, v, first_row, first_col, row + r, col, step, turn, low, qu, qv)
         outside = 0
         for c in range(width):
-            i = (qv[c] >> _BITS) - src_row
-            j = (qu[c] >> _BITS) - src_col
+            i = (qv[c] >> BITS) - src_row
+            j = (qu[c] >> BITS) - src_col
             base[c] = i * w + j
             outside += (i < 0) | (i >= h) | (j < 0) | (j >= w)
         line = out[r]
@@ -234,9 +197,24 @@ def nearest_codes(
                 line[c] = codes[flat[np.uint64(base[c])]]
             continue
         for c in range(width):
-            i = (qv[c] >> _BITS) - src_row
-            j = (qu[c] >> _BITS) - src_col
+            i = (qv[c] >> BITS) - src_row
+            j = (qu[c] >> BITS) - src_col
             line[c] = codes[src[i, j]] if 0 <= i < h and 0 <= j < w else fill
+
+
+@kernel
+def twice_codes(
+    src: AnyArray, codes: AnyArray, row: int, col: int, out: AnyArray
+) -> None:  # pragma: no cover - compiled
+    """``codes[stored]`` onto a grid of half the pixel; (`row`, `col`), 0 or 1, is where `out` begins in half pixels."""
+    height, width = out.shape
+    line = np.empty(2 * src.shape[1], out.dtype)
+    for r in range(row, row + height):
+        if r == row or not r & 1:
+            near = src[r >> 1]
+            for j in range(near.shape[0]):
+                line[2 * j] = line[2 * j + 1] = codes[near[j]]
+        out[r - row] = line[col : col + width]
 
 
 @kernel
@@ -257,28 +235,28 @@ def bilinear_floats(
     qu, qv, base = np.empty(width, np.int64), np.empty(width, np.int64), np.empty(width, np.int64)
     fu, fv = np.empty(width, np.float64), np.empty(width, np.float64)
     w00, w01, w10, w11 = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
-    one = float(_ONE)
+    one = float(ONE)
     for r in range(height):
         row_coordinates(u, v, first_row, first_col, row + r, col, step, turn, low, qu, qv)
         outside = _neighbours(qu, qv, src_row, src_col, h, w, base)
         for c in range(width):
-            fu[c] = float((qu[c] - _HALF) & _LOW)
-            fv[c] = float((qv[c] - _HALF) & _LOW)
+            fu[c] = float((qu[c] - HALF) & LOW)
+            fv[c] = float((qv[c] - HALF) & LOW)
             w00[c], w01[c] = (one - fv[c]) * (one - fu[c]), (one - fv[c]) * fu[c]
             w10[c], w11[c] = fv[c] * (one - fu[c]), fv[c] * fu[c]
         for b in range(bands):
-            line, there = out[b, r], ok[b, r]
+            line, there, block, good = out[b, r], ok[b, r], src[b], valid[b]
             if outside or checked[b]:
                 for c in range(width):
-                    i0 = ((qv[c] - _HALF) >> _BITS) - src_row
-                    j0 = ((qu[c] - _HALF) >> _BITS) - src_col
-                    i = (qv[c] >> _BITS) - src_row
-                    j = (qu[c] >> _BITS) - src_col
-                    if 0 <= i < h and 0 <= j < w and valid[b, i, j]:
-                        line[c] = _blend_float(src[b], valid[b], i0, j0, fu[c], fv[c])
+                    i0 = ((qv[c] - HALF) >> BITS) - src_row
+                    j0 = ((qu[c] - HALF) >> BITS) - src_col
+                    i = (qv[c] >> BITS) - src_row
+                    j = (qu[c] >> BITS) - src_col
+                    if 0 <= i < h and 0 <= j < w and good[i, j]:
+                        line[c] = blend_float(block, good, i0, j0, fu[c], fv[c])
                         there[c] = True
                 continue
-            flat = src[b].reshape(h * w)
+            flat = block.reshape(h * w)
             for c in range(width):
                 k = np.uint64(base[c])
                 total = w00[c] * float(flat[k]) + w01[c] * float(flat[k + np.uint64(1)])

@@ -10,16 +10,18 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core.runtime.nrt import rtsys
 from platformdirs import user_cache_dir
 
 log = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
 
-_USES = b"import kernel"
+_USES = b"chipweave.pixels.jit import"
 """What a source with kernels says: its bytes are part of the cache's name."""
 
 
@@ -95,6 +97,24 @@ class _Turn:
 
 _turn = _Turn(_FOLDER)
 
+_LOADED_PLAINLY = ("0.68.",)
+"""Versions of numba whose inner workings `_load` was held against; others load in their own way."""
+
+
+def inlined(function: F) -> F:
+    """Write `function` into the kernels that call it: a call a pixel, which counts arrays in and out, costs more."""
+    return cast("F", numba.njit(inline="always", nogil=True, fastmath=False)(function))
+
+
+def _load(cache: Any, signature: Any, context: Any) -> Any:
+    """Compiled code out of numba's cache; numba's own way first makes all ready that it needs to compile.
+
+    That is half a second of CPU, scipy's import included, for every process that finds its kernels in the cache. What
+    is not in it is compiled as ever: the compiler makes itself ready.
+    """
+    rtsys.initialize(context)  # kernels allocate
+    return cache._load_overload(signature, context)  # noqa: SLF001 - see above
+
 
 def kernel(function: F) -> F:
     """Compile `function` at its first call; no fastmath, so results do not depend on the compiler's mood.
@@ -110,4 +130,7 @@ def kernel(function: F) -> F:
             return compile_now(signature)
 
     dispatcher.compile = compile_once
+    if _FOLDER and numba.__version__.startswith(_LOADED_PLAINLY):
+        cache = dispatcher._cache  # noqa: SLF001 - see `_load`
+        cache.load_overload = partial(_load, cache)
     return cast("F", dispatcher)

@@ -10,10 +10,12 @@ that sums do not depend on the window.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from chipweave.pixels.jit import kernel
+from chipweave.pixels.jit import inlined, kernel
 
 SNAP = 1 << 16
 """Coordinates are rounded to 1/65536 px, so that exact quarters and halves stay exact."""
@@ -26,10 +28,17 @@ AnyArray = npt.NDArray[np.generic]
 BoolArray = npt.NDArray[np.bool_]
 
 _SNAP = np.float64(SNAP)
-_HALF = np.int64(SNAP // 2)
-_ONE = np.int64(SNAP)
-_LOW = np.int64(SNAP - 1)
-_BITS = np.int64(16)
+ONE = np.int64(SNAP)
+HALF = np.int64(SNAP // 2)
+BITS = np.int64(16)
+"""Of a coordinate's fraction."""
+
+LOW = np.int64(SNAP - 1)
+"""The mask of these bits."""
+
+ROUND = np.int64(1 << 31)
+"""Half of what all weights of a blend make together."""
+
 _FAR = np.int64(FAR)
 
 
@@ -131,11 +140,58 @@ def nearest(
     h, w = src.shape
     for r in range(out.shape[0]):
         for c in range(out.shape[1]):
-            i = (qv[r, c] >> _BITS) - src_row
-            j = (qu[r, c] >> _BITS) - src_col
+            i = (qv[r, c] >> BITS) - src_row
+            j = (qu[r, c] >> BITS) - src_col
             if 0 <= i < h and 0 <= j < w and valid[i, j]:
                 out[r, c] = src[i, j]
                 ok[r, c] = True
+
+
+@inlined
+def blend_int(
+    src: AnyArray, valid: BoolArray, i0: int, j0: int, fu: int, fv: int
+) -> Any:  # pragma: no cover - compiled
+    """Blend of four integers from (i0, j0) on, weights renormalised over data neighbours, rounded half up."""
+    h, w = src.shape
+    total = np.int64(0)
+    weight = np.int64(0)
+    for di in range(2):
+        wi = fv if di == 1 else ONE - fv
+        ii = i0 + di
+        if wi == 0 or ii < 0 or ii >= h:
+            continue
+        for dj in range(2):
+            wj = fu if dj == 1 else ONE - fu
+            jj = j0 + dj
+            if wj == 0 or jj < 0 or jj >= w or not valid[ii, jj]:
+                continue
+            total += wi * wj * np.int64(src[ii, jj])
+            weight += wi * wj
+    # A division costs more than all the rest.
+    return (total + ROUND) >> 32 if weight == ONE * ONE else (total + (weight >> 1)) // weight
+
+
+@inlined
+def blend_float(
+    src: AnyArray, valid: BoolArray, i0: int, j0: int, fu: float, fv: float
+) -> float:  # pragma: no cover - compiled
+    """Blend of four floats from (i0, j0) on, weights renormalised over data neighbours."""
+    h, w = src.shape
+    total = 0.0
+    weight = 0.0
+    for di in range(2):
+        wi = fv if di == 1 else float(ONE) - fv
+        ii = i0 + di
+        if wi == 0 or ii < 0 or ii >= h:
+            continue
+        for dj in range(2):
+            wj = fu if dj == 1 else float(ONE) - fu
+            jj = j0 + dj
+            if wj == 0 or jj < 0 or jj >= w or not valid[ii, jj]:
+                continue
+            total += wi * wj * float(src[ii, jj])
+            weight += wi * wj
+    return total / weight
 
 
 @kernel
@@ -151,37 +207,17 @@ def bilinear_int(
 ) -> None:  # pragma: no cover - compiled
     """Bilinear blend of integers, weights renormalised over data neighbours, rounded half up."""
     h, w = src.shape
-    whole = _ONE * _ONE
     for r in range(out.shape[0]):
         for c in range(out.shape[1]):
-            i = (qv[r, c] >> _BITS) - src_row
-            j = (qu[r, c] >> _BITS) - src_col
+            i = (qv[r, c] >> BITS) - src_row
+            j = (qu[r, c] >> BITS) - src_col
             if not (0 <= i < h and 0 <= j < w and valid[i, j]):
                 continue
-            pu = qu[r, c] - _HALF
-            pv = qv[r, c] - _HALF
-            j0 = (pu >> _BITS) - src_col
-            i0 = (pv >> _BITS) - src_row
-            fu = pu & _LOW
-            fv = pv & _LOW
-            total = np.int64(0)
-            weight = np.int64(0)
-            for di in range(2):
-                wi = fv if di == 1 else _ONE - fv
-                ii = i0 + di
-                if wi == 0 or ii < 0 or ii >= h:
-                    continue
-                for dj in range(2):
-                    wj = fu if dj == 1 else _ONE - fu
-                    jj = j0 + dj
-                    if wj == 0 or jj < 0 or jj >= w or not valid[ii, jj]:
-                        continue
-                    total += wi * wj * np.int64(src[ii, jj])
-                    weight += wi * wj
-            if weight == whole:
-                out[r, c] = (total + (whole >> 1)) >> 32
-            else:
-                out[r, c] = (total + (weight >> 1)) // weight
+            pu = qu[r, c] - HALF
+            pv = qv[r, c] - HALF
+            j0 = (pu >> BITS) - src_col
+            i0 = (pv >> BITS) - src_row
+            out[r, c] = blend_int(src, valid, i0, j0, pu & LOW, pv & LOW)
             ok[r, c] = True
 
 
@@ -200,31 +236,15 @@ def bilinear_float(
     h, w = src.shape
     for r in range(out.shape[0]):
         for c in range(out.shape[1]):
-            i = (qv[r, c] >> _BITS) - src_row
-            j = (qu[r, c] >> _BITS) - src_col
+            i = (qv[r, c] >> BITS) - src_row
+            j = (qu[r, c] >> BITS) - src_col
             if not (0 <= i < h and 0 <= j < w and valid[i, j]):
                 continue
-            pu = qu[r, c] - _HALF
-            pv = qv[r, c] - _HALF
-            j0 = (pu >> _BITS) - src_col
-            i0 = (pv >> _BITS) - src_row
-            fu = pu & _LOW
-            fv = pv & _LOW
-            total = 0.0
-            weight = 0.0
-            for di in range(2):
-                wi = fv if di == 1 else _ONE - fv
-                ii = i0 + di
-                if wi == 0 or ii < 0 or ii >= h:
-                    continue
-                for dj in range(2):
-                    wj = fu if dj == 1 else _ONE - fu
-                    jj = j0 + dj
-                    if wj == 0 or jj < 0 or jj >= w or not valid[ii, jj]:
-                        continue
-                    total += float(wi) * float(wj) * float(src[ii, jj])
-                    weight += float(wi) * float(wj)
-            out[r, c] = total / weight
+            pu = qu[r, c] - HALF
+            pv = qv[r, c] - HALF
+            j0 = (pu >> BITS) - src_col
+            i0 = (pv >> BITS) - src_row
+            out[r, c] = blend_float(src, valid, i0, j0, float(pu & LOW), float(pv & LOW))
             ok[r, c] = True
 
 
@@ -243,8 +263,8 @@ def mean_int(
     """Add each source pixel to the target pixel that holds its centre; integers, so exact."""
     for i in range(src.shape[0]):
         for j in range(src.shape[1]):
-            r = (qv[i, j] >> _BITS) - row
-            c = (qu[i, j] >> _BITS) - col
+            r = (qv[i, j] >> BITS) - row
+            c = (qu[i, j] >> BITS) - col
             if 0 <= r < total.shape[0] and 0 <= c < total.shape[1]:
                 inside[r, c] += 1
                 if valid[i, j]:
@@ -267,8 +287,8 @@ def mean_float(
     """Add each source pixel to the target pixel that holds its centre, in the source's order."""
     for i in range(src.shape[0]):
         for j in range(src.shape[1]):
-            r = (qv[i, j] >> _BITS) - row
-            c = (qu[i, j] >> _BITS) - col
+            r = (qv[i, j] >> BITS) - row
+            c = (qu[i, j] >> BITS) - col
             if 0 <= r < total.shape[0] and 0 <= c < total.shape[1]:
                 inside[r, c] += 1
                 if valid[i, j]:
@@ -291,7 +311,7 @@ def count_code(
     for i in range(src.shape[0]):
         for j in range(src.shape[1]):
             if valid[i, j] and src[i, j] == code:
-                r = (qv[i, j] >> _BITS) - row
-                c = (qu[i, j] >> _BITS) - col
+                r = (qv[i, j] >> BITS) - row
+                c = (qu[i, j] >> BITS) - col
                 if 0 <= r < count.shape[0] and 0 <= c < count.shape[1]:
                     count[r, c] += 1

@@ -86,6 +86,23 @@ class Grid:
         return cls(crs, Affine(width, 0.0, dx, 0.0, -height, -dy)), row, col
 
 
+def shift(source: Grid, target: Grid, times: int = 1) -> tuple[int, int] | None:
+    """(row, col) from target pixels to source pixels cut in `times` a side, where these coincide, else None."""
+    a, b = source.affine, target.affine
+    if (
+        a.b
+        or a.d
+        or abs(a.a / b.a / times - 1) > 1e-9
+        or abs(a.e / b.e / times - 1) > 1e-9
+        or not same_crs(source.crs, target.crs)
+    ):
+        return None
+    col, row = (b.c - a.c) / a.a * times, (b.f - a.f) / a.e * times
+    if abs(col - round(col)) > 1e-5 or abs(row - round(row)) > 1e-5:
+        return None
+    return round(row), round(col)
+
+
 @dataclass(frozen=True, slots=True)
 class Lattice:
     """Nodes over rows ``[row, row + height)`` and columns ``[col, col + width)`` of a grid.
@@ -139,7 +156,7 @@ class Lattice:
 
 
 @lru_cache(maxsize=256)
-def _units(crs: str) -> tuple[float, float]:
+def units(crs: str) -> tuple[float, float]:
     """Metres in a unit of a CRS, and a whole turn of longitude in its units; 0 where it is not in degrees."""
     parsed = parse_crs(crs)
     factor = float(parsed.axis_info[0].unit_conversion_factor) if parsed.axis_info else 1.0
@@ -151,7 +168,7 @@ def _units(crs: str) -> tuple[float, float]:
 
 def _step(grid: Grid) -> int:
     a = grid.affine
-    metres = max(math.hypot(a.a, a.d), math.hypot(a.b, a.e)) * _units(grid.crs)[0]
+    metres = max(math.hypot(a.a, a.d), math.hypot(a.b, a.e)) * units(grid.crs)[0]
     return max(1, min(STEP, int(NODE_M / metres)))
 
 
@@ -184,7 +201,7 @@ def make_lattice(
         u = inverse.a * x + inverse.b * y + inverse.c
         v = inverse.d * x + inverse.e * y + inverse.f
     turn, low = 0, 0
-    if (whole := _units(onto.crs)[1]) and not (onto.affine.b or onto.affine.d):
+    if (whole := units(onto.crs)[1]) and not (onto.affine.b or onto.affine.d):
         pixels = whole * abs(inverse.a)
         turn = round(pixels * SNAP)
         low = math.floor(((inverse.c if centre is None else centre) - pixels / 2) * SNAP)

@@ -5,23 +5,24 @@ Every failure leaves as a `TransientSourceError` (retry) or a `PermanentSourceEr
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
 import rasterio.errors
-import stamina
 from affine import Affine
 
 from chipweave.errors import PermanentSourceError, SourceError, TransientSourceError
+from chipweave.model import Asset
+from chipweave.pixels.kept import Kept
 from chipweave.pixels.lattice import Grid
 
 DRIVERS = ("GTiff", "JP2OpenJPEG")
@@ -30,7 +31,7 @@ DRIVERS = ("GTiff", "JP2OpenJPEG")
 MAX_HANDLES = 128
 """Open files a thread keeps; the least recently used one is closed."""
 
-CACHE_BYTES = 128 << 20
+CACHE_BYTES = 192 << 20
 """Decoded blocks that a thread keeps."""
 
 _FAST = "LIBERTIFF"
@@ -87,6 +88,11 @@ def keep_open() -> Iterator[None]:
             handles.close()
 
 
+def let_go() -> None:
+    """Close this thread's files and forget their blocks: what comes next reads others."""
+    handles.close()
+
+
 def is_remote(href: str) -> bool:
     """Whether GDAL reads the href over a network."""
     return "://" in href and not href.startswith("file://")
@@ -129,8 +135,7 @@ class Handles(threading.local):
         self.open: OrderedDict[str, rasterio.DatasetReader] = OrderedDict()
         self.state: dict[str, tuple[int, int, int]] = {}
         self.headers: dict[tuple[str, int], SourceGrid] = {}
-        self.blocks: OrderedDict[_BlockKey, npt.NDArray[np.generic]] = OrderedDict()
-        self.bytes = 0
+        self.blocks = Kept()
 
     def get(self, href: str) -> rasterio.DatasetReader:
         """Open a file, or the handle that is open."""
@@ -156,17 +161,6 @@ class Handles(threading.local):
         found = self.open[href] = _checked(rasterio.open(href, driver=DRIVERS[0]), href)
         return found
 
-    def keep(self, key: _BlockKey, block: npt.NDArray[np.generic], *, last: bool) -> None:
-        """Keep a decoded block, as the `last` or the first to be let go of where there are too many bytes."""
-        self.bytes += block.nbytes
-        while self.blocks and self.bytes > CACHE_BYTES:
-            self.bytes -= self.blocks.popitem(last=False)[1].nbytes
-        if self.bytes > CACHE_BYTES:
-            self.bytes -= block.nbytes
-            return
-        self.blocks[key] = block
-        self.blocks.move_to_end(key, last=last)
-
     def drop(self, href: str) -> None:
         """Let go of a file and its blocks."""
         found = self.open.pop(href, None)
@@ -176,8 +170,7 @@ class Handles(threading.local):
         del self.state[href]
         for index in [i for h, i in self.headers if h == href]:
             del self.headers[href, index]
-        for key in [k for k in self.blocks if k[0] == href]:
-            self.bytes -= self.blocks.pop(key).nbytes
+        self.blocks.drop_file(href)
 
     def close(self) -> None:
         """Let go of everything."""
@@ -185,14 +178,11 @@ class Handles(threading.local):
             self.drop(next(iter(self.open)))
 
 
-_BlockKey = tuple[str, int, int, int]
-
-
 def _state(href: str) -> tuple[int, int, int]:
     """What tells a local file from another under its name."""
     if is_remote(href) or href.startswith("/vsi"):
         return 0, 0, 0
-    found = Path(href.removeprefix("file://")).stat()
+    found = os.stat(href.removeprefix("file://"))  # noqa: PTH116 - a path object costs more than the look
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
@@ -289,12 +279,31 @@ def source_grid(href: str, index: int = 1) -> SourceGrid:
     raise AssertionError(href)  # pragma: no cover - stamina returns or raises
 
 
-def attempts(href: str) -> Iterable[stamina.Attempt]:
+def source_of(asset: Asset, default_nodata: float | None) -> tuple[SourceGrid, float | None]:
+    """Header of an asset's band, and the value that means no data: the item's, the file's, or `default_nodata`.
+
+    Raises
+    ------
+    TransientSourceError, PermanentSourceError
+        See `source_grid`.
+    """
+    source = source_grid(asset.href, asset.index)
+    stated = asset.nodata if asset.nodata is not None else source.nodata
+    return source, default_nodata if stated is None else stated
+
+
+_ONCE = (nullcontext(),)
+
+
+def attempts(href: str) -> Iterable[AbstractContextManager[object]]:
     """Try again while a remote file does not answer."""
+    if not is_remote(href):
+        return _ONCE
+    import stamina  # noqa: PLC0415 - it brings asyncio, which files of this machine do without
+
     # GDAL retries HTTP codes by itself; this is for what it does not: cut connections and slow bodies.
-    tries = 3 if is_remote(href) else 1
     return stamina.retry_context(
-        on=TransientSourceError, attempts=tries, wait_initial=0.2, wait_max=2.0, timeout=60
+        on=TransientSourceError, attempts=3, wait_initial=0.2, wait_max=2.0, timeout=60
     )
 
 

@@ -21,6 +21,9 @@ from chipweave.pixels.lattice import FixedArray, Grid, Lattice, make_lattice
 Method = Literal["nearest", "bilinear", "mean", "mode"]
 AnyArray = npt.NDArray[np.generic]
 BoolArray = npt.NDArray[np.bool_]
+Box = tuple[int, int, int, int]
+"""(row, col, height, width)."""
+
 ReadBlock = Callable[[int, int, int, int], tuple[AnyArray, BoolArray]]
 """``read(row, col, height, width)``: the stored values of that block, and where they are data."""
 
@@ -88,7 +91,7 @@ def resample(
     lattice = make_lattice(target, source, *window, centre=source_shape[1] / 2)
     gathers = method in {"nearest", "bilinear"}
     box = _block(lattice, source_shape, margin=1 if gathers else _reach(lattice))
-    clipped = None if box is None else _clip(box, source_shape)
+    clipped = None if box is None else clip(box, source_shape)
     if box is None or clipped is None:
         return np.zeros(window[2:], dtype), np.zeros(window[2:], np.bool_)
     if np.prod((clipped if gathers else box)[2:], dtype=np.float64) > LARGE and max(window[2:]) > 64:
@@ -139,7 +142,7 @@ def gather_block(
     far = reach + SLACK
     row, col = math.floor(v0 - far), math.floor(u0 - far)
     box = (row, col, math.floor(v1 + far) + 1 - row, math.floor(u1 + far) + 1 - col)
-    return lattice, _clip(box, source_shape)
+    return lattice, clip(box, source_shape)
 
 
 @lru_cache(maxsize=1)
@@ -194,10 +197,17 @@ def _block(lattice: Lattice, shape: tuple[int, int], margin: int) -> tuple[int, 
     return row, col, int(np.floor(v1)) + margin + 1 - row, int(np.floor(u1)) + margin + 1 - col
 
 
-def _clip(box: tuple[int, int, int, int], shape: tuple[int, int]) -> tuple[int, int, int, int] | None:
+def clip(box: Box, shape: tuple[int, ...]) -> Box | None:
+    """What of a box (row, col, height, width) lies in an array of `shape`; None where nothing does."""
     row, col = max(box[0], 0), max(box[1], 0)
     bottom, right = min(box[0] + box[2], shape[0]), min(box[1] + box[3], shape[1])
     return None if bottom <= row or right <= col else (row, col, bottom - row, right - col)
+
+
+def inside(box: Box, part: Box) -> tuple[slice, slice]:
+    """Where a clipped part lies in its box."""
+    row, col = part[0] - box[0], part[1] - box[1]
+    return np.s_[row : row + part[2], col : col + part[3]]
 
 
 def _coarsen(
@@ -212,38 +222,35 @@ def _coarsen(
 ) -> tuple[AnyArray, BoolArray]:
     """Mean or mode over the source centres inside each target pixel; data where at least half of them are."""
     row, col, height, width = window
-    clipped = _clip(box, shape)
+    clipped = clip(box, shape)
     if clipped is None:
         raise ValueError("the block lies outside the file")
     # Centres beyond the file's edge count as missing, so the block keeps its full, unclipped size.
     values = np.zeros(box[2:], dtype)
     valid = np.zeros(box[2:], np.bool_)
-    inner = np.s_[
-        clipped[0] - box[0] : clipped[0] - box[0] + clipped[2],
-        clipped[1] - box[1] : clipped[1] - box[1] + clipped[3],
-    ]
-    values[inner], valid[inner] = read(*clipped)
+    where = inside(box, clipped)
+    values[where], valid[where] = read(*clipped)
     qu, qv = make_lattice(source, target, *box).fixed()
     count = np.zeros((height, width), np.int32)
-    inside = np.zeros((height, width), np.int32)
+    centres = np.zeros((height, width), np.int32)
     if np.issubdtype(dtype, np.integer):
         total: npt.NDArray[Any] = np.zeros((height, width), np.int64)
-        kernels.mean_int(values, valid, qu, qv, row, col, total, count, inside)
+        kernels.mean_int(values, valid, qu, qv, row, col, total, count, centres)
     else:
         total = np.zeros((height, width), np.float64)
-        kernels.mean_float(values, valid, qu, qv, row, col, total, count, inside)
-    ok = (count > 0) & (2 * count >= inside)
+        kernels.mean_float(values, valid, qu, qv, row, col, total, count, centres)
+    ok = (count > 0) & (2 * count >= centres)
     if method == "mode":
         out = _mode(values, valid, qu, qv, window, ok)
     else:
         n = np.maximum(count, 1)
         mean = (2 * total + n) // (2 * n) if np.issubdtype(dtype, np.integer) else total / n
         out = np.where(ok, mean, 0).astype(dtype)
-    if (inside == 0).any():
+    if (centres == 0).any():
         # Where the target is the finer grid no centre lies inside: the value at its own centre.
         own: Method = "nearest" if method == "mode" else "bilinear"
         at_centre, there = resample(source, shape, target, window, own, read, dtype)
-        out, ok = np.where(inside == 0, at_centre, out), np.where(inside == 0, there, ok)
+        out, ok = np.where(centres == 0, at_centre, out), np.where(centres == 0, there, ok)
     return out, ok
 
 

@@ -25,16 +25,15 @@ from xml.sax.saxutils import escape
 import numpy as np
 import numpy.typing as npt
 import rasterio.errors
-import stamina
 from affine import Affine
 from rasterio.io import MemoryFile
 
-from chipweave.errors import NotBuiltError, TransientSourceError
+from chipweave.errors import NotBuiltError
 from chipweave.model import Asset
-from chipweave.pixels.lattice import DEGREE_M, Grid, parse_crs, reproject, same_crs
+from chipweave.pixels.lattice import Grid, reproject, same_crs, shift, units
 from chipweave.pixels.loaders.base import AnyArray, BoolArray
-from chipweave.pixels.read import SourceGrid, classify, is_remote, source_grid
-from chipweave.pixels.resample import Method, resample
+from chipweave.pixels.read import SourceGrid, attempts, classify, source_of
+from chipweave.pixels.resample import Method, clip, inside, resample
 
 Floats = npt.NDArray[np.floating]
 Rule = Literal["nearest", "bilinear"]
@@ -99,14 +98,13 @@ def load_band(
     method: Method,
 ) -> tuple[AnyArray, BoolArray]:
     """One band of `Loader`: see there for parameters and errors; `fetch` is the package's part."""
-    source = source_grid(asset.href, asset.index)
-    stated = asset.nodata if asset.nodata is not None else source.nodata
+    source, nodata = source_of(asset, default_nodata)
     dtype = _wider(source)
-    virtual = _virtual(source, default_nodata if stated is None else stated, dtype)
+    virtual = _virtual(source, nodata, dtype)
     target, row, col = Grid.anchored(crs, affine)
     with MemoryFile(virtual, filename="band.vrt") as file:
         take = partial(_take, fetch, file.name, dtype, asset.href)
-        same = _coincide(source.grid, target)
+        same = shift(source.grid, target) is not None
         if method in {"mean", "mode"} and not same:
             return resample(
                 source.grid,
@@ -175,10 +173,7 @@ def _take(
     rule: Rule,
 ) -> Floats:
     """Call `fetch` as this project reads: what fails is classified, and tried again where that may help."""
-    tries = 3 if is_remote(href) else 1
-    for attempt in stamina.retry_context(
-        on=TransientSourceError, attempts=tries, wait_initial=0.2, wait_max=2.0, timeout=60
-    ):
+    for attempt in attempts(href):
         with attempt, _errors(href):
             return fetch(file, dtype, grid, shape, rule)
     raise AssertionError(href)  # pragma: no cover - stamina returns or raises
@@ -209,18 +204,10 @@ def _moved(grid: Grid, row: int, col: int) -> Grid:
 
 def _paste(values: Floats, piece: Floats, row: int, col: int) -> None:
     """Put a piece at (row, col) of a window; what hangs over is cut."""
-    r0, c0 = max(row, 0), max(col, 0)
-    r1, c1 = min(row + piece.shape[0], values.shape[0]), min(col + piece.shape[1], values.shape[1])
-    values[r0:r1, c0:c1] = piece[r0 - row : r1 - row, c0 - col : c1 - col]
-
-
-def _coincide(source: Grid, target: Grid) -> bool:
-    """Whether pixels of one grid are pixels of the other."""
-    a, b = source.affine, target.affine
-    if not same_crs(source.crs, target.crs) or _scale(source, target) != (1.0, 1.0):
-        return False
-    u, v = (b.c - a.c) / a.a, (b.f - a.f) / a.e
-    return bool(abs(u - round(u)) < 1e-5 and abs(v - round(v)) < 1e-5)
+    box = (row, col, *piece.shape)
+    part = clip(box, values.shape)
+    if part is not None:
+        values[inside((0, 0, *values.shape), part)] = piece[inside(box, part)]
 
 
 def _scale(source: Grid, target: Grid) -> tuple[float, float] | None:
@@ -233,9 +220,7 @@ def _scale(source: Grid, target: Grid) -> tuple[float, float] | None:
 
 def _piece_size(target: Grid) -> int:
     """Pixels of a piece's side: a power of two."""
-    crs = parse_crs(target.crs)
-    factor = float(crs.axis_info[0].unit_conversion_factor) if crs.axis_info else 1.0
-    metres = target.affine.a * (math.degrees(factor) * DEGREE_M if crs.is_geographic else factor)
+    metres = target.affine.a * units(target.crs)[0]
     return max(PIECE_PX[0], min(PIECE_PX[1], 1 << max(0, math.floor(math.log2(PIECE_M / metres)))))
 
 
@@ -273,7 +258,8 @@ def _span(source: SourceGrid, grid: Grid, size: int) -> float | None:
     height, width = source.shape
     if float(v.max()) < -2 or float(v.min()) > height + 2:
         return None
-    turn = _turn(source.grid)
+    a = source.grid.affine
+    turn = units(source.grid.crs)[1] / math.hypot(a.a, a.d)
     met = [
         k for k in (-1, 0, 1) if float(u.max()) + k * turn >= -2 and float(u.min()) + k * turn <= width + 2
     ]
@@ -282,16 +268,3 @@ def _span(source: SourceGrid, grid: Grid, size: int) -> float | None:
     if not met:
         return None
     return max(float(np.ptp(u)), float(np.ptp(v))) / size
-
-
-def _turn(grid: Grid) -> float:
-    """Pixels of a whole turn of longitude; 0 where the grid is not in degrees."""
-    crs = parse_crs(grid.crs)
-    if not crs.is_geographic:
-        return 0.0
-    return (
-        2
-        * math.pi
-        / float(crs.axis_info[0].unit_conversion_factor)
-        / math.hypot(grid.affine.a, grid.affine.d)
-    )
