@@ -86,7 +86,7 @@ def measure(
             figures[row.key] = got.get(row.key)
             reasons.pop(row.key, None)
             if figures[row.key] is None:
-                reasons[row.key] = reason or report.NOT_YET.get(row.key) or shared.why_not() or "not measured"
+                reasons[row.key] = reason or shared.why_not() or "not measured"
         extra |= {k: v for k, v in got.items() if k not in figures}
     return {**figures, **extra, "reasons": reasons}, failed
 

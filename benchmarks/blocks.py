@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import pyproj
 import rasterio
 
+from benchmarks.worlds import Box
 from chipweave.model import Place
 
 Rule = Literal["bilinear", "nearest"]
@@ -20,7 +22,9 @@ STEP = 32
 """Exact coordinates at every 32nd pixel of a chip, straight lines between: wrong by millimetres."""
 
 
-def needed(files: Mapping[Path, Rule], places: Sequence[Place]) -> int:
+def needed(
+    files: Mapping[Path, Rule], places: Sequence[Place], given: Mapping[str, Box] = MappingProxyType({})
+) -> int:
     """Stored blocks that hold a pixel which any of the chips needs, each counted once.
 
     Parameters
@@ -29,6 +33,8 @@ def needed(files: Mapping[Path, Rule], places: Sequence[Place]) -> int:
         Each with its rule; ``bilinear`` needs the neighbours of each centre too, where they have a weight.
     places
         The chips, each by itself: what lies between two chips is not needed.
+    given
+        By key of a chip: the box, in the chip's CRS, of which another scene has given the pixels already.
     """
     seen: dict[tuple[object, ...], int] = {}
     total = 0
@@ -36,12 +42,14 @@ def needed(files: Mapping[Path, Rule], places: Sequence[Place]) -> int:
         with rasterio.open(path) as file:
             key = (file.crs.to_wkt(), tuple(file.transform), file.shape, file.block_shapes[0], rule)
             if key not in seen:
-                seen[key] = _of_file(file, rule, places)
+                seen[key] = _of_file(file, rule, places, given) if places else 0
         total += seen[key]
     return total
 
 
-def _of_file(file: rasterio.DatasetReader, rule: Rule, places: Sequence[Place]) -> int:
+def _of_file(
+    file: rasterio.DatasetReader, rule: Rule, places: Sequence[Place], given: Mapping[str, Box]
+) -> int:
     to_file = pyproj.Transformer.from_crs(places[0].crs, file.crs, always_xy=True)
     height, width = file.shape
     across = -(-width // file.block_shapes[0][1])
@@ -52,6 +60,8 @@ def _of_file(file: rasterio.DatasetReader, rule: Rule, places: Sequence[Place]) 
         # Noise of the projection must not make a neighbour of weight 1e-9 needed.
         u, v = np.round(u, 4), np.round(v, 4)
         inside = (u >= 0) & (v >= 0) & (u < width) & (v < height)
+        if place.key in given:
+            inside &= ~_within(place, given[place.key])
         if rule == "nearest":
             corners = [(np.floor(u), np.floor(v))]
         else:
@@ -63,6 +73,13 @@ def _of_file(file: rasterio.DatasetReader, rule: Rule, places: Sequence[Place]) 
             j = cols[good].astype(np.int64) // file.block_shapes[0][1]
             hit[i, j] = True
     return int(hit.sum())
+
+
+def _within(place: Place, box: Box) -> npt.NDArray[np.bool_]:
+    """Which pixel centres of a chip lie in a box of its CRS."""
+    centres = (np.arange(place.size) + 0.5) * place.resolution
+    x, y = place.x + centres, place.y - centres
+    return ((y > box[1]) & (y < box[3]))[:, None] & ((x > box[0]) & (x < box[2]))
 
 
 def _coordinates(

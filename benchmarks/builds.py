@@ -59,6 +59,17 @@ def _env() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 
+def imagery(time: str) -> dict[str, Any]:
+    """A layer of ten bands and their mask; whatever serves is taken."""
+    return {
+        "collection": "sentinel-2-l2a",
+        "bands": list(BANDS),
+        "time": time,
+        "max_cloud": 100,
+        "min_valid": 0,
+    }
+
+
 def write_recipe(
     folder: Path, catalog: Path, places: Sequence[Place], *, dense: bool = True, **more: object
 ) -> Path:
@@ -84,19 +95,11 @@ def write_recipe(
         "area": {"geojson": "area.geojson"},
         "chips": {
             "size": places[0].size,
-            "resolution": 10,
+            "resolution": places[0].resolution,
             "crs": CRS,
             "lattice": {"anchor": [places[0].x, places[0].y]},
         },
-        "imagery": {
-            "s2": {
-                "collection": "sentinel-2-l2a",
-                "bands": list(BANDS),
-                "time": "2025-06-01/2025-06-30",
-                "max_cloud": 100,
-                "min_valid": 0,
-            }
-        },
+        "imagery": {"s2": imagery("2025-06-01/2025-06-30")},
         "labels": LABELS,
         "output": {"formats": ["webdataset"], "samples_per_shard": 64},
         **more,
@@ -139,10 +142,10 @@ def _held(cost: Cost, expect: int | None) -> dict[str, Any]:
     return said
 
 
-def builder(recipe: Path) -> Callable[[int, Path], None]:
+def builder(recipe: Path, expect: int) -> Callable[[int, Path], None]:
     """``build(workers, folder)`` of one recipe, for `scaling.two_workers`."""
 
     def run(workers: int, out: Path) -> None:
-        build(recipe, out, workers=workers)
+        build(recipe, out, workers=workers, expect=expect)
 
     return run

@@ -15,11 +15,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+import shapely
 
 from benchmarks import builds, shared
 from benchmarks.peers import Missing, rslearn
-from benchmarks.worlds import BANDS, World, catalog, flat_places, flat_world, small_world
+from benchmarks.worlds import BANDS, Box, World, catalog, dated, flat_places, flat_world, small_world
+from chipweave.model import Place
 
 Figures = dict[str, Any]
 
@@ -108,6 +112,9 @@ def build(size: Size) -> Figures:
         few = world.sparse
         apart = builds.write_recipe(work / "sparse", catalog(world, "A"), few, dense=False, labels=None)
         _, lone = builds.child(apart, work / "out", expect=len(few))
+        seam = world.seam
+        across = builds.write_recipe(work / "seam", catalog(world, "AB"), seam, labels=None)
+        _, both = builds.child(across, work / "out", expect=len(seam))
         got: Figures = {
             "e2e_cpu_ms_chip": statistics.median(c.cpu_s for c in costs) * 1e3 / n,
             "peak_rss_mb": max(c.rss_mb for c in costs),
@@ -115,7 +122,8 @@ def build(size: Size) -> Figures:
             "e2e_plan_cpu_ms_chip": warm["cpu_plan_s"] * 1e3 / n,
             "e2e_weave_and_deal_cpu_ms_chip": warm["cpu_rest_s"] * 1e3 / n,
             "decode_amplification": stages["decoded"] / _needed(world, "A", world.places, ("WC", "CLC")),
-            "decode_amplification_sparse": lone["decoded"] / _needed(world, "A", few, ()),
+            "decode_amplification_sparse": lone["decoded"] / _needed(world, "A", few),
+            "decode_amplification_seam": both["decoded"] / _needed_over_seam(world, "AB", seam),
             "blocks_surveyed": stages["surveyed"],
         }
         if not size.quick:
@@ -126,12 +134,37 @@ def build(size: Size) -> Figures:
         return got
 
 
-def _needed(world: World, scene: str, places: Sequence[Any], labels: Sequence[str]) -> int:
+def _needed(
+    world: World,
+    scene: str,
+    places: Sequence[Place],
+    labels: Sequence[str] = (),
+    given: Mapping[str, Box] = MappingProxyType({}),
+) -> int:
     from benchmarks.blocks import needed  # noqa: PLC0415 - its arrays are not wanted in the parent of a build
 
     bands: dict[Path, Any] = {world.path(f"{scene}_{key}"): "bilinear" for key in BANDS.values()}
     classes = {world.path(name): "nearest" for name in (f"{scene}_SCL", *labels)}
-    return needed({**bands, **classes}, places)
+    return needed({**bands, **classes}, places, given)
+
+
+def _needed_over_seam(world: World, scenes: str, places: Sequence[Place]) -> int:
+    """Blocks of two scenes in the chips' own CRS: of the one that covers more of a chip, and what that one leaves."""
+    boxes = {scene: world.bounds(f"{scene}_B02") for scene in scenes}
+    shapes = {scene: shapely.box(*box) for scene, box in boxes.items()}
+    turns: dict[str, list[Place]] = {scene: [] for scene in scenes}
+    given: dict[str, dict[str, Box]] = {scene: {} for scene in scenes}
+    for place in places:
+        side = place.size * place.resolution
+        ground = shapely.box(place.x, place.y - side, place.x + side, place.y)
+        first, second = sorted(scenes, key=lambda scene: -shapes[scene].intersection(ground).area)
+        turns[first].append(place)
+        if not shapes[first].covers(ground):
+            turns[second].append(place)
+            given[second][place.key] = boxes[first]
+    if not any(given.values()):
+        raise ValueError("no chip lies over the seam")
+    return sum(_needed(world, scene, turns[scene], given=given[scene]) for scene in scenes)
 
 
 def memory(size: Size) -> Figures:
@@ -154,14 +187,43 @@ def memory(size: Size) -> Figures:
     }
 
 
+def dates(size: Size) -> Figures:
+    """24 dates a chip against one: blocks decoded over needed, and peak memory. Once: neither hangs on the machine."""
+    world, number = size.world(), 3 if size.quick else 24
+    peaks, decoded = {}, {}
+    with scratch("dates") as work:
+        items = dated(world, number, work)
+        for steps in (1, 1, number):  # the first may compile kernels
+            select = (
+                {"method": "series", "max": steps, "min_gap": "1d"}
+                if steps > 1
+                else {"method": "least_cloudy"}
+            )
+            layers = {"s2": {**builds.imagery("2025-06-01/2025-06-30"), "select": select}}
+            recipe = builds.write_recipe(work / f"{steps}", items, world.places, labels=None, imagery=layers)
+            cost, said = builds.child(recipe, work / "out", expect=len(world.places))
+            peaks[steps], decoded[steps] = cost.rss_mb, said["decoded"]
+    return {
+        "decode_amplification_24_dates": decoded[number] / (number * _needed(world, "A", world.places)),
+        "peak_rss_ratio_24_dates": peaks[number] / peaks[1],
+        "peak_rss_mb_24_dates": peaks[number],
+    }
+
+
 def workers(size: Size) -> Figures:
-    """Two workers against one, and a pure CPU burn in the same minutes."""
-    two_workers = _function("benchmarks.scaling", "two_workers")
+    """Two workers against one, and a pure CPU burn in the same minutes; and the scheduler's share.
+
+    Two dates at half the pixel: a minute of weaving, so that what is done once a build does not drown it.
+    """
+    measure = _function("benchmarks.scaling", "measure")
     world = size.world()
+    places = world.finer(2)
+    layers = {"s2": builds.imagery("2025-06-01/2025-06-05"), "late": builds.imagery("2025-06-06/2025-06-30")}
     with scratch("workers") as work:
-        recipe = builds.write_recipe(work / "dense", catalog(world, "A"), world.places)
-        burn = {"steps": 200_000} if size.quick else {}
-        return dict(two_workers(builds.builder(recipe), work, size.rounds, **burn))
+        recipe = builds.write_recipe(work / "dense", catalog(world, "AC"), places, imagery=layers)
+        build = builds.builder(recipe, len(places))
+        tiny = {"steps": 200_000, "chips": (200, 2_000), "squeeze": 200.0, "idle": 0.2}
+        return dict(measure(build, work, size.rounds, **(tiny if size.quick else {})))
 
 
 def planning(size: Size) -> Figures:
@@ -193,6 +255,7 @@ PARTS: Mapping[str, Callable[[Size], Figures]] = {
     "engine": engine,
     "build": build,
     "memory": memory,
+    "dates": dates,
     "workers": workers,
     "planning": planning,
     "shards": shards,

@@ -62,7 +62,7 @@ def burn(processes: int, steps: int) -> float:
 
 
 def two_workers(
-    build: Callable[[int, Path], None], scratch: Path, rounds: int, steps: int = 20_000_000
+    build: Callable[[int, Path], None], scratch: Path, rounds: int, steps: int = 50_000_000
 ) -> dict[str, float]:
     """Gain of a second worker, and of a second process of pure arithmetic, in alternating runs.
 
@@ -76,7 +76,7 @@ def two_workers(
     rounds
         Times that everything is run.
     steps
-        Length of a burn; 20 million are some 2 s.
+        Length of a burn; 50 million are some 5 s.
 
     Returns
     -------
@@ -112,7 +112,11 @@ def _stub(task: _Stub, seconds: float) -> int:
 
 
 def scheduler_share(
-    chips: int, seconds_a_chip: float = SECONDS_A_CHIP, squeeze: float = 20.0, workers: int = 2
+    chips: int,
+    seconds_a_chip: float = SECONDS_A_CHIP,
+    squeeze: float = 20.0,
+    workers: int = 2,
+    idle_s: float = IDLE,
 ) -> float:
     """CPU of client and scheduler over CPU of the work, for a build of so many chips.
 
@@ -133,6 +137,8 @@ def scheduler_share(
         How much shorter the stubs are.
     workers
         Processes.
+    idle_s
+        Seconds over which the idle cluster is watched.
 
     Returns
     -------
@@ -146,7 +152,7 @@ def scheduler_share(
         warm = [_Stub(n, b"") for n in range(2 * workers)]
         list(run(stub, warm))
         cpu, wall = time.process_time(), time.perf_counter()
-        time.sleep(IDLE)
+        time.sleep(idle_s)
         idle = (time.process_time() - cpu) / (time.perf_counter() - wall)
         tasks = (_Stub(n, n.to_bytes(8, "big") * (PAYLOAD // 8)) for n in range(number))
         cpu, wall = time.process_time(), time.perf_counter()
@@ -166,7 +172,8 @@ def measure(
     chips: Sequence[int] = (1_000, 100_000),
     seconds_a_chip: float = SECONDS_A_CHIP,
     squeeze: float = 20.0,
-    steps: int = 20_000_000,
+    steps: int = 50_000_000,
+    idle: float = IDLE,
 ) -> dict[str, float]:
     """All of this file's figures.
 
@@ -174,7 +181,7 @@ def measure(
     ----------
     build, scratch, rounds, steps
         See `two_workers`.
-    chips, seconds_a_chip, squeeze
+    chips, seconds_a_chip, squeeze, idle
         See `scheduler_share`; the keys name the first count 1k and the last 100k, whatever they are.
 
     Returns
@@ -184,5 +191,5 @@ def measure(
     """
     found = two_workers(build, scratch, rounds, steps)
     for key, count in (("1k", chips[0]), ("100k", chips[-1])):
-        found[f"scheduler_cpu_share_{key}"] = scheduler_share(count, seconds_a_chip, squeeze)
+        found[f"scheduler_cpu_share_{key}"] = scheduler_share(count, seconds_a_chip, squeeze, idle_s=idle)
     return found

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ BANDS = {
 FINE = ("blue", "green", "red", "nir")
 
 Array = npt.NDArray[Any]
+Box = tuple[float, float, float, float]
+"""(west, south, east, north)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,13 @@ class World:
     @property
     def places(self) -> list[Place]:
         """All chips, row by row."""
-        n, step = self.side // self.chip, self.chip * 10.0
+        return self.finer(1)
+
+    def finer(self, times: int) -> list[Place]:
+        """The square in chips of pixels of 10 m over `times`: a longer job on the same ground."""
+        n, step = self.side // self.chip * times, self.chip * 10.0 / times
         return [
-            Place(f"{r:03d}-{c:03d}", CRS, X + c * step, Y - r * step, self.chip, 10.0)
+            Place(f"{r:03d}-{c:03d}", CRS, X + c * step, Y - r * step, self.chip, 10.0 / times)
             for r in range(n)
             for c in range(n)
         ]
@@ -64,7 +70,13 @@ class World:
     @property
     def dates(self) -> Mapping[str, datetime]:
         """When the scenes were taken."""
-        return {"A": datetime(2025, 6, 1, 10, tzinfo=UTC), "D": datetime(2025, 6, 1, 10, 5, tzinfo=UTC)}
+        first = datetime(2025, 6, 1, 10, tzinfo=UTC)
+        return {
+            "A": first,
+            "B": first,
+            "C": datetime(2025, 6, 11, 10, tzinfo=UTC),
+            "D": first + timedelta(minutes=5),
+        }
 
     def path(self, name: str) -> Path:
         """One file: ``A_B02``, ``S1_vv``, ``WC``."""
@@ -98,6 +110,25 @@ class World:
             for c in range(last)
         ]
 
+    def bounds(self, name: str) -> Box:
+        """(west, south, east, north) of a file, in its own CRS."""
+        return _bounds(self.path(name))[1]
+
+    @property
+    def seam(self) -> list[Place]:
+        """Chips of twice the side, wider than the overlap of A and B, in three columns: on A, over the seam, on B."""
+        size = 2 * self.chip
+        east, west = self.bounds("A_B02")[2], self.bounds("B_B02")[0]
+        spare = size * 10 - (east - west)
+        if spare < 40:
+            raise ValueError(f"A and B overlap by {east - west} m: no chip of {size} px needs both")
+        x = west - spare // 40 * 20
+        return [
+            Place(f"seam-{r}-{c}", CRS, x + c * size * 10, Y - r * size * 10, size, 10.0)
+            for r in range(min(3, self.side // size))
+            for c in (-1, 0, 1)
+        ]
+
 
 def smooth(height: int, width: int, seed: int) -> Array:
     """Hills and noise around 0, about ±1."""
@@ -121,28 +152,30 @@ def write_tif(path: Path, values: Array, crs: str, affine: Affine, nodata: float
 def small_world(folder: Path, side: int, chip: int, block: int) -> World:
     """Our own world, made once: what can be measured where the shared one is absent."""
     made = World(folder, side, chip, f"own, {side} px")
-    if (folder / "done").is_file():
+    done = folder / "done-abcd"
+    if done.is_file():
         return made
     folder.mkdir(parents=True, exist_ok=True)
     square = (X, Y - side * 10, X + side * 10, Y)
-    for name, crs in (("A", CRS), ("D", "EPSG:32633")):
+    # B's overlap with A, 40 px to spare on either side, is 19 tenths of a chip, as in the shared world.
+    east = side * 10 + 800 - 19 * chip
+    beside = (X + east, square[1], X + east + side * 10, Y)
+    for name, crs, over in (
+        ("A", CRS, square),
+        ("B", CRS, beside),
+        ("C", CRS, square),
+        ("D", "EPSG:32633", square),
+    ):
+        first = ord(name) - ord("A")
         for i, (band, key) in enumerate(BANDS.items()):
-            _write(
-                made,
-                f"{name}_{key}",
-                crs,
-                square,
-                10 if band in FINE else 20,
-                ("uint16", 500, 2200, 0),
-                i,
-                block,
-            )
-        _write(made, f"{name}_SCL", crs, square, 20, ("uint8", 2, 6, 0), 20, block)
+            res = 10 if band in FINE else 20
+            _write(made, f"{name}_{key}", crs, over, res, ("uint16", 500, 2200, 0), 100 * first + i, block)
+        _write(made, f"{name}_SCL", crs, over, 20, ("uint8", 2, 6, 0), 100 * first + 20, block)
     for i, key in enumerate(("vv", "vh")):
         _write(made, f"S1_{key}", "EPSG:32633", square, 10, ("float32", 0.1, 0.3, -32768), 30 + i, block)
     _write(made, "WC", "EPSG:4326", square, 1 / 12000, ("uint8", 3, 5, 0), 40, block)
     _write(made, "CLC", "EPSG:3035", square, 100, ("uint8", 15, 22, 0), 41, block)
-    (folder / "done").touch()
+    done.touch()
     return made
 
 
@@ -236,9 +269,23 @@ def write_items(path: Path, items: list[dict[str, Any]]) -> Path:
     return path
 
 
-def _bounds(path: Path) -> tuple[str, tuple[float, ...]]:
+def _bounds(path: Path) -> tuple[str, Box]:
     with rasterio.open(path) as file:
-        return f"EPSG:{file.crs.to_epsg()}", tuple(file.bounds)
+        west, south, east, north = file.bounds
+        return f"EPSG:{file.crs.to_epsg()}", (west, south, east, north)
+
+
+def dated(world: World, dates: int, folder: Path) -> Path:
+    """An ItemCollection of scene A on so many days, each with files of its own name (links: the disk holds one)."""
+    items = []
+    for day in range(1, dates + 1):
+        hrefs = {key: folder / f"{day:02d}_{key}.tif" for key in (*BANDS.values(), "SCL")}
+        for key, path in hrefs.items():
+            path.unlink(missing_ok=True)
+            path.hardlink_to(world.path(f"A_{key}"))
+        crs, bounds = _bounds(hrefs["B02"])
+        items.append(s2_item(f"A{day:02d}", crs, bounds, f"2025-06-{day:02d}T10:00:00Z", hrefs, float(day)))
+    return write_items(folder / "items.json", items)
 
 
 def catalog(world: World, scenes: str) -> Path:

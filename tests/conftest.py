@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE / "guard")]
+sys.path[:0] = [str(HERE), str(HERE / "guard"), str(HERE.parent)]  # the last for `benchmarks`
 
 import loopback  # noqa: E402
 

@@ -10,25 +10,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks import blocks, peers, report, worlds
 from rasterio.transform import from_origin
 
 from chipweave.model import Place
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks import blocks, peers, report, worlds  # noqa: E402
 
 KEYS = [
     "sol_ratio_a", "sol_ratio_d", "cpu_vs_odc_a", "cpu_vs_odc_d", "cpu_vs_stackstac_a", "cpu_vs_stackstac_d",
-    "e2e_cpu_ms_chip", "decode_amplification", "decode_amplification_sparse", "decode_amplification_24_dates",
+    "e2e_cpu_ms_chip", "decode_amplification", "decode_amplification_sparse", "decode_amplification_seam",
+    "decode_amplification_24_dates",
     "peak_rss_mb", "peak_rss_ratio_10x_area", "peak_rss_ratio_24_dates", "two_worker_speedup", "cpu_burn_speedup",
+    "scheduler_cpu_share_1k", "scheduler_cpu_share_100k",
     "plan_1m_seconds", "plan_1m_peak_mb", "plan_2x_time_ratio", "writer_vs_shardwriter", "random_read_vs_geotiff",
     "random_read_vs_zarr", "cpu_vs_rslearn_e2e",
 ]  # fmt: skip
 
 NEEDS_SHARED = {k for k in KEYS if k.startswith(("sol_", "cpu_vs_"))}
-NOT_YET = set(report.NOT_YET)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +53,7 @@ def rehearsal(tmp_path_factory) -> dict:
 def test_a_rehearsal_gives_every_key_a_number_or_a_reason(rehearsal):
     assert set(KEYS) <= set(rehearsal)
     null = {k for k in KEYS if rehearsal[k] is None}
-    assert null == NEEDS_SHARED | NOT_YET
+    assert null == NEEDS_SHARED
     assert set(rehearsal["reasons"]) == null
     numbers = [rehearsal[k] for k in set(KEYS) - null]
     assert all(isinstance(n, int | float) and 0 < n < 1e9 for n in numbers)
@@ -133,6 +132,18 @@ def test_needed_blocks_are_counted_once_and_what_lies_between_chips_is_not(tile)
     far = [Place(str(i), "EPSG:32632", 500000 + 320 * i, 5000000, 4, 10.0) for i in range(3)]
     assert blocks.needed({tile: "nearest"}, near) == 1
     assert blocks.needed({tile: "nearest"}, far) == 3
+
+
+@pytest.mark.parametrize(
+    ("rule", "west", "count"),
+    [("nearest", 0, 4), ("nearest", 160, 2), ("nearest", 320, 0), ("bilinear", 155, 4), ("bilinear", 160, 2)],
+)
+def test_what_another_scene_gave_is_not_needed(tile, rule, west, count):
+    """A chip over four blocks, its `west` metres given."""
+    place = Place("p", "EPSG:32632", 500000, 5000000, 32, 10.0)
+    given = {"p": (499000.0, 4999000.0, 500000.0 + west, 5001000.0)}
+    assert blocks.needed({tile: rule}, [place], given) == count
+    assert blocks.needed({tile: rule}, [place], {"another": given["p"]}) == 4
 
 
 def test_the_windows_of_the_peer_are_snapped_outwards():
