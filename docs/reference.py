@@ -21,12 +21,15 @@ checked, and refused by `plan` and `build` until its room is built.
 """
 
 
-def rows(node: dict[str, Any], definitions: dict[str, Any], path: str = "") -> Iterator[tuple[str, str, str]]:
-    """(key, meaning, default) of every key below a schema node, depth first."""
+def rows(
+    node: dict[str, Any], definitions: dict[str, Any], path: str = "", *, above: bool = False
+) -> Iterator[tuple[str, str, str]]:
+    """(key, meaning, default) of every key below a schema node, depth first; `above`: one over it is built later."""
     for name, child in node.get("properties", {}).items():
         key = f"{path}.{name}" if path else name
         target, repeated = _target(child, definitions)
-        later = " *later*" if child.get(NOT_BUILT) is True else ""
+        waits = above or child.get(NOT_BUILT) is True
+        later = " *later*" if waits else ""
         default = child.get("default")
         yield (
             f"{key}.<name>" if repeated else key,
@@ -34,7 +37,7 @@ def rows(node: dict[str, Any], definitions: dict[str, Any], path: str = "") -> I
             _default(default),
         )
         if target is not None:
-            yield from rows(target, definitions, f"{key}.<name>" if repeated else key)
+            yield from rows(target, definitions, f"{key}.<name>" if repeated else key, above=waits)
 
 
 def _target(child: dict[str, Any], definitions: dict[str, Any]) -> tuple[dict[str, Any] | None, bool]:
@@ -43,9 +46,9 @@ def _target(child: dict[str, Any], definitions: dict[str, Any]) -> tuple[dict[st
     for option in options:
         if "$ref" in option:
             return definitions[option["$ref"].rsplit("/", 1)[1]], False
-        inner = option.get("additionalProperties")
-        if isinstance(inner, dict) and "$ref" in inner:
-            return definitions[inner["$ref"].rsplit("/", 1)[1]], True
+        for inner in (option.get("additionalProperties"), *option.get("patternProperties", {}).values()):
+            if isinstance(inner, dict) and "$ref" in inner:
+                return definitions[inner["$ref"].rsplit("/", 1)[1]], True
     return None, False
 
 

@@ -7,7 +7,8 @@ import math
 import shapely
 
 from chipweave.pixels.lattice import same_crs
-from chipweave.plan.match import DATATAKE_GAP, NOTHING, Candidate
+from chipweave.plan.columns import Candidate
+from chipweave.plan.match import DATATAKE_GAP, NOTHING
 
 
 def datatakes(scenes):

@@ -5,6 +5,7 @@ Results go to stdout, progress and logs to stderr. Exit codes stand in `chipweav
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import signal
@@ -53,6 +54,17 @@ def _load(recipe: Path, sets: Sequence[str] | None, catalog: str | None) -> Any:
     return load_recipe(recipe, sets=sets or (), catalog=catalog)
 
 
+def _run() -> Any:
+    """The room `run`, and with it all libraries: for good, so the collector never looks through them."""
+    gc.disable()
+    try:
+        from chipweave import run  # noqa: PLC0415 - `--help` must not wait for the geo stack
+    finally:
+        gc.enable()
+    gc.freeze()
+    return run
+
+
 def _size(n: float) -> str:
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if n < 1000 or unit == "TB":
@@ -91,8 +103,7 @@ def build(
     as_json: AsJson = False,
 ) -> None:
     """Build a dataset from a recipe; a stopped build goes on where it was."""
-    from chipweave import run  # noqa: PLC0415
-
+    run = _run()
     loaded = _load(recipe, sets, catalog)
     _emit(
         run.build(loaded, out, workers=workers, scheduler=scheduler, limit=limit, lock=lock, loader=loader),
@@ -114,8 +125,7 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Place, search, survey and split; print what a build would yield."""
-    from chipweave import run  # noqa: PLC0415
-
+    run = _run()
     loaded = _load(recipe, sets, catalog)
     _emit(
         run.plan(loaded, out, workers=workers, scheduler=scheduler, lock=lock, loader=loader),
@@ -285,4 +295,5 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         from chipweave.files import friendly_os_error  # noqa: PLC0415
 
         _stop(friendly_os_error(error, error.filename or "the output"), "--json" in given)
+    gc.freeze()  # the process ends: a last look for what could be freed would cost as much as a hundred chips
     sys.exit(0)

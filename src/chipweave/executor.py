@@ -97,6 +97,8 @@ def executor(workers: int | None, scheduler: str | None) -> Iterator[Executor]:
 def _connected(scheduler: str) -> Iterator[Any]:
     from distributed import Client  # noqa: PLC0415 - a second of import that serial builds save
 
+    # A scheduler that goes down is a traceback there, after which `_lost` says it in a line.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
         client = Client(scheduler, timeout="10s")
     except OSError as error:
@@ -256,9 +258,11 @@ class _Flight:
             future.add_done_callback(self._landed.put)
 
     def _gather(self) -> None:
-        """Fetch what is finished. What went down with its worker before that is awaited: the scheduler does it again."""
+        """Fetch what is finished; what went down with its worker since is awaited: the scheduler does it again."""
         with self._reachable():
-            found = self._client.gather({n: future for n, (_, future) in self._finished.items()}, errors="skip")
+            found = self._client.gather(
+                {n: future for n, (_, future) in self._finished.items()}, errors="skip"
+            )
         for number, (task, future) in self._finished.items():
             if future.status in {"error", "cancelled"}:
                 self._failed(number, task, future, blamed=False)

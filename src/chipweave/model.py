@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from affine import Affine
-from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
 
 Kind = Literal["imagery", "label", "mask", "scalar", "vector", "text", "table", "preview"]
 
@@ -210,6 +212,8 @@ class Place:
     @property
     def geobox(self) -> GeoBox:
         """The same as an odc-geo GeoBox."""
+        from odc.geo.geobox import GeoBox  # noqa: PLC0415 - it brings dask, which a serial build saves
+
         return GeoBox((self.size, self.size), self.affine, self.crs)
 
 
@@ -217,7 +221,8 @@ class Place:
 class LayerSpec:
     """One layer as every sample of the dataset carries it.
 
-    `dims` are ``("band", "y", "x")`` for imagery and ``("y", "x")`` for class labels and masks. `nodata` is
+    `dims` are ``("band", "y", "x")`` for imagery and ``("y", "x")`` for class labels and masks, after ``"time"`` where
+    imagery and its mask are a series. `nodata` is
     NaN for floats. `legend` is set for class labels, `credit` for whatever comes from a source.
     """
 

@@ -28,7 +28,7 @@ from chipweave.plan.lockfile import LockFile
 from chipweave.plan.planning import SNAPSHOT, WORK, Executor, Planned, forecast, make_plan, still_open, warn
 from chipweave.recipe import LoadedRecipe, require_built
 from chipweave.recipe.outcome import Window
-from chipweave.shards import deal, index, ledger, manifest, receipts, stats, zarr_out
+from chipweave.shards import deal, index, ledger, manifest, receipts, stats
 from chipweave.shards.windows import Windows
 from chipweave.weave import Batch, offset_warnings, weave_task
 
@@ -220,14 +220,13 @@ def _weave(
 
 
 def _woven(batches: Sequence[Batch], work: Path, run: Executor) -> list[receipts.Receipt]:
-    """Weave batches, those that an earlier run finished excepted, and give the receipts of all."""
-    found = {b.number: receipts.load_receipt(work, b.number, digest=b.digest) for b in batches}
-    todo = [b for b in batches if found[b.number] is None]
-    ready = len(batches) - len(todo)
+    """Weave batches, and give the receipts of all; what an earlier run finished is looked at, and left as it is."""
+    ready = sum(receipts.receipt_path(work, b.number).exists() for b in batches)
     if ready:
-        log.info("weave: %d of %d batches are there already", ready, len(batches))
+        log.info("weave: %d of %d batches are there already, and are looked at", ready, len(batches))
     open_batches: list[TransientSourceError] = []
-    for n, result in enumerate(run(partial(weave_task, work=work), todo), ready + 1):
+    # All of them: a part is read to tell that it is whole, and the workers read at once.
+    for n, result in enumerate(run(partial(weave_task, work=work), batches), 1):
         if isinstance(result, TransientSourceError):
             open_batches.append(result)
         else:
@@ -235,7 +234,7 @@ def _woven(batches: Sequence[Batch], work: Path, run: Executor) -> list[receipts
     still_open("weave", open_batches, len(batches))
     done = []
     for batch in batches:
-        receipt = found.pop(batch.number) or receipts.load_receipt(work, batch.number, digest=batch.digest)
+        receipt = receipts.load_receipt(work, batch.number, digest=batch.digest)
         if receipt is None:
             raise TransientSourceError(
                 f"batch {batch.number} left no receipt", hint="run the same command again"
@@ -281,6 +280,8 @@ def _seal(
     hand, shards = _deal(loaded, folder, done, run, windows)
     known = {s.path: (s.bytes, s.sha256) for s in shards}
     if "zarr" in loaded.recipe.output.formats:
+        from chipweave.shards import zarr_out  # noqa: PLC0415 - zarr is dear to import, and tars do without
+
         known |= zarr_out.deal_zarr(hand, specs, run)
     log.info("deal: %d shards", len(shards))
     index.write_index(folder / index.NAME, index.index_rows(hand, shards), specs)

@@ -181,14 +181,24 @@ def begun(process: subprocess.Popen, out: Path) -> None:
         time.sleep(0.002)
 
 
+def receipts(out: Path) -> int:
+    """Batches that are finished."""
+    with contextlib.suppress(FileNotFoundError):
+        return sum(path.suffix == ".json" for path in (out / ".work" / "receipts").iterdir())
+    return 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_killed_at_any_of_ten_moments_and_resumed_gives_the_same_bytes(job, serial, tmp_path, workers):
-    """Moments are spread over the run time; what was finished before the kill is not done again."""
+    """Five moments are spread over the run time, five over the batches, which may take a small part of it."""
     process = harness.start("build", job, "-o", tmp_path / "timed", "--workers", workers)
     begun(process, tmp_path / "timed")
-    begin = time.monotonic()
-    process.communicate(timeout=600)
+    begin, batches = time.monotonic(), 0
+    while process.poll() is None:
+        batches = max(batches, receipts(tmp_path / "timed"))
+        time.sleep(0.001)
+    process.communicate()
     took = time.monotonic() - begin
     same(tmp_path / "timed", serial[0])
     cut = with_batches = looked = 0
@@ -196,7 +206,11 @@ def test_killed_at_any_of_ten_moments_and_resumed_gives_the_same_bytes(job, seri
         out = tmp_path / f"out{n}"
         process = harness.start("build", job, "-o", out, "--workers", workers)
         begun(process, out)
-        time.sleep(took * (n + 0.5) / MOMENTS)
+        if n % 2:
+            while receipts(out) < max(batches * n // MOMENTS, 1) and process.poll() is None:
+                time.sleep(0.001)
+        else:
+            time.sleep(took * (n + 0.5) / MOMENTS)
         cut += process.poll() is None
         kill(process)
         before = finished(out)
@@ -204,9 +218,9 @@ def test_killed_at_any_of_ten_moments_and_resumed_gives_the_same_bytes(job, seri
         looked += resume_watching(job, out, workers, before)
         same(out, serial[0])
         assert harness.chipweave("verify", out).returncode == 0
-    # The machine's speed wavers: a kill or two may come too late, or before the first batch.
+    # The machine's speed wavers: a kill or two may come too late.
     assert cut >= MOMENTS - 2, "most kills came too late"
-    assert with_batches >= 2, "no kill left a finished batch: nothing was proved about them"
+    assert with_batches >= MOMENTS // 2 - 1, "few kills left a finished batch: little was proved about them"
     assert looked > 0
 
 

@@ -19,8 +19,8 @@ X, Y, PX, BLOCK = 600_000.0, 5_200_000.0, 1024, 128
 KEYS = {"red": 10, "scl": 20}
 
 
-def scene(folder, name, day, *, cloudy=False, cloud=5.0):
-    """Red at 10 m (8 x 8 blocks), SCL at 20 m (4 x 4 blocks); `cloudy` has one cloud in each chip's corner."""
+def scene(folder, name, day, *, cloudy=False, cloud=5.0, at=0, second=0):
+    """Red at 10 m (8 x 8 blocks), SCL at 20 m (4 x 4 blocks), `at` pixels east; `cloudy` has one cloud a chip."""
     assets = {}
     for key, res in KEYS.items():
         side = PX * 10 // res
@@ -32,24 +32,26 @@ def scene(folder, name, day, *, cloudy=False, cloud=5.0):
         path.parent.mkdir(parents=True, exist_ok=True)
         with rasterio.open(
             path, "w", driver="GTiff", width=side, height=side, count=1, dtype=values.dtype, crs=UTM, nodata=0,
-            transform=from_origin(X, Y, res, res), tiled=True, blockxsize=BLOCK, blockysize=BLOCK, compress="deflate",
+            transform=from_origin(X + 10 * at, Y, res, res), tiled=True, blockxsize=BLOCK, blockysize=BLOCK,
+            compress="deflate",
         ) as file:  # fmt: skip
             file.write(values, 1)
         assets[key] = {"href": f"./{name}/{key}.tif", "type": "image/tiff", "roles": ["data"]}
     assets["red"]["eo:bands"] = [{"name": "red", "common_name": "red"}]
-    properties = {"datetime": f"2021-06-{day:02d}T10:00:00Z", "platform": "sentinel-2a", "eo:cloud_cover": cloud,
-                  "s2:processing_baseline": "02.14", "proj:epsg": 32632}  # fmt: skip
-    bounds = (X, Y - PX * 10, X + PX * 10, Y)
+    properties = {"datetime": f"2021-06-{day:02d}T10:00:{second:02d}Z", "platform": "sentinel-2a",
+                  "eo:cloud_cover": cloud, "s2:processing_baseline": "02.14", "proj:epsg": 32632}  # fmt: skip
+    bounds = (X + 10 * at, Y - PX * 10, X + 10 * (at + PX), Y)
     return item(name, "sentinel-2-l2a", UTM, bounds, properties, assets)
 
 
-def recipe(folder, items, shapes, **s2):
+def recipe(folder, items, shapes, *, anchor=0, **s2):
     write_catalog(folder / "items.json", items)
     features = [{"type": "Feature", "properties": {}, "geometry": s.__geo_interface__} for s in shapes]
     (folder / "aoi.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
     layer = {"collection": "sentinel-2-l2a", "bands": ["red"], "time": "2021-06-01/2021-06-30", **s2}
     mapping = {"catalog": "items.json", "area": {"geojson": "aoi.geojson"}, "imagery": {"s2": layer},
-               "chips": {"size": 64, "lattice": {"anchor": [X, Y]}}, "output": {"formats": ["webdataset"]}}  # fmt: skip
+               "chips": {"size": 64, "lattice": {"anchor": [X + 10 * anchor, Y]}},
+               "output": {"formats": ["webdataset"]}}  # fmt: skip
     return load(folder, mapping, "r.yaml")
 
 
@@ -99,3 +101,29 @@ def test_scattered_chips_decode_their_own_blocks_alone(tmp_path):
     done = run.build(loaded, tmp_path / "out", workers=0)
     assert done["written"] == 4
     assert counts.decoded == 4 + 4  # weave finds the mask blocks of survey still there
+
+
+@pytest.mark.parametrize("tile_px", [320, 2048])
+def test_a_series_decodes_each_date_once_whatever_its_tiles(tmp_path, tile_px):
+    """Chips off the blocks' lattice, so that tiles share blocks: only the border of two batches is read twice."""
+    items = [scene(tmp_path, f"S{day:02d}", day) for day in range(1, 25)]
+    loaded = recipe(tmp_path, items, WHOLE, select={"method": "series", "max": 24, "min_gap": "1d"})
+    counts.reset()
+    done = run.build(loaded, tmp_path / "out", workers=0, tile_px=tile_px)
+    assert done["written"] == 256
+    assert counts.decoded - 24 * 16 <= 1.2 * 24 * (64 + 16)
+
+
+def test_over_a_seam_each_scene_gives_its_own_blocks(tmp_path):
+    """Two scenes of one datatake that overlap by less than a chip, whose chips lie over both."""
+    items = [scene(tmp_path, "A", 1), scene(tmp_path, "B", 1, at=1000, second=20)]
+    both = [outline(UTM, X, Y - PX * 10, X + 10 * (PX + 1000), Y)]
+    loaded = recipe(tmp_path, items, both, anchor=32, min_valid=100)
+    run.plan(loaded, tmp_path / "out", workers=0)
+    counts.reset()
+    done = run.build(loaded, tmp_path / "out", workers=0)
+    samples = read_samples(tmp_path / "out")
+    assert done["written"] == len(samples) == 31 * 16
+    seam = [s for s in samples.values() if len(s.meta["layers"]["s2"]["items"][0]) == 2]
+    assert len(seam) == 16
+    assert counts.decoded <= 1.2 * 2 * (64 + 16)

@@ -22,7 +22,10 @@ def test_the_reference_of_keys_is_the_models() -> None:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8") == module.text(), "run `make docs`"
+    text = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+    assert text == module.text(), "run `make docs`"
+    for key in ("imagery.<name>.select.min_gap", "labels.<name>.collection", "split.buffer_m"):
+        assert f"| `{key}` |" in text
 
 
 def test_the_recipe_in_the_readme_is_one(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -159,10 +162,9 @@ def test_a_batch_is_a_few_kilobytes_whatever_its_chips(tmp_path, monkeypatch):
     assert max(sizes[12]) <= max(sizes[1]) + 8  # a folder's name is longer by a digit
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """A scheduler and a worker of two threads on loopback, as a user starts them."""
-    folder = tmp_path_factory.mktemp("dask")
+@contextmanager
+def dask_processes(folder):
+    """A scheduler and a worker of one thread on loopback, as a user starts them: its address, and its process."""
     file, env = folder / "scheduler.json", harness.guarded_env()
     env["PYTHONPATH"] = os.pathsep.join([str(Path(errands.__file__).parent), env["PYTHONPATH"]])
     dask = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
@@ -179,11 +181,17 @@ def cluster(tmp_path_factory):
         deadline = time.monotonic() + 60
         while not file.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        yield harness.strict_json(file.read_bytes())["address"]
+        yield harness.strict_json(file.read_bytes())["address"], started[0]
     finally:
         for process in reversed(started):
             process.terminate()
             process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with dask_processes(tmp_path_factory.mktemp("dask")) as (address, _):
+        yield address
 
 
 def test_a_running_scheduler_builds_the_same_bytes(cluster, tmp_path):
@@ -198,6 +206,39 @@ def test_a_running_schedulers_worker_that_dies_is_replaced_too(cluster, tmp_path
         told = tmp_path / "told"
         assert list(mapped(partial(errands.dies_once, told=told), range(8))) == list(range(8))
         assert told.exists()
+
+
+@pytest.mark.timeout(120)
+def test_a_scheduler_that_dies_ends_the_build_which_can_go_on(tmp_path, monkeypatch):
+    """With 4 and a hint, not never, and without a traceback; what was finished is kept."""
+    loaded = recipe(tmp_path, [add_scene(tmp_path, "A"), add_label(tmp_path, 260)], labels=WC)
+    out, work = tmp_path / "out", tmp_path / "out" / ".work"
+    heard, handler = [], logging.Handler()
+    handler.emit = heard.append
+    monkeypatch.setattr(logging.getLogger("distributed.client"), "handlers", [handler])
+    with dask_processes(tmp_path) as (address, scheduler):
+
+        def kill():
+            while not (work / "waits").exists():
+                time.sleep(0.02)
+            scheduler.kill()
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        with monkeypatch.context() as patched:
+            patched.setattr(run, "weave_task", errands.weave_till_told)
+            with pytest.raises(
+                TransientSourceError, match=f"the Dask scheduler at {address} is gone"
+            ) as caught:
+                run.build(loaded, out, scheduler=address, tile_px=16)
+        (work / "waits").unlink()
+    assert caught.value.exit_code == 4
+    assert "run the same command again" in caught.value.hint
+    assert not heard
+    assert {p.stem for p in (work / "receipts").glob("batch-*.json")} >= {f"batch-00000{n}" for n in range(3)}
+    build(loaded, out, tile_px=16)
+    build(loaded, tmp_path / "right", tile_px=16)
+    assert harness.digests(out) == harness.digests(tmp_path / "right")
 
 
 def test_nobody_answers(tmp_path):

@@ -159,7 +159,7 @@ NOT_BUILT_KEYS = [
     "chips.sampling.exclude={near: a, m: 3}",
     *["attributes={a: {file: x, column: y}}", "text={t: {kind: vqa, from: a, whatever: 1}}"],
     *["balance={by: a, max_ratio: 2}", "parts=[a.yaml]"],
-    *["imagery.s2.edition=2021", "imagery.s2.items={file: x}", "imagery.s2.steps={min: 3}"],
+    *["imagery.s2.edition=2021", "imagery.s2.items={file: x}"],
     *["imagery.s2.time={column: a, window: [-30d, 30d]}", "imagery.s2.time={table: x, by: a}"],
     *["imagery.s2.time={years: 2017/2024}", "imagery.s2.widen={by: 14d, times: 3}", "imagery.s2.dilate_m=3"],
     *[
@@ -203,7 +203,7 @@ def test_a_key_that_is_not_built_is_refused_by_its_name(tmp_path: Path, text: st
     [
         *["chips.sampling={method: majortom}", "chips.sampling={method: points, file: x}"],
         *["chips.sampling={method: random, count: 3}", "chips.sampling={method: land_grid, km: 3}"],
-        *[f"imagery.s2.select={{method: {m}}}" for m in ("newest", "nearest", "mosaic", "series", "periods")],
+        *[f"imagery.s2.select={{method: {m}}}" for m in ("newest", "nearest", "mosaic", "periods")],
         *[f"imagery.s2.select={{method: {m}}}" for m in ("seasons", "event", "composite")],
         *[f"split.method={m}" for m in ("groups", "bands", "checkerboard", "clusters", "inside_tile")],
         *[f"split.method={m}" for m in ("time", "list", "kfold", "random")],

@@ -20,9 +20,11 @@ from chipweave.labels import LabelRead
 from chipweave.model import Asset, Legend, LegendClass, MaskRule
 from chipweave.pixels import LayerRead
 from chipweave.plan import survey, tables
-from chipweave.plan.match import Candidate, Pool, candidates, label_order
+from chipweave.plan.columns import Candidate
+from chipweave.plan.match import Pool
 from chipweave.plan.select import Limits, Measured, least_cloudy
 from chipweave.plan.survey import ChipScenes, Found, Reads, choose_scenes, read_label_chips, subset
+from one_chip import candidates, label_order
 from tiny import UTM, outline, place, scene
 
 FREE = Limits(None, None, 8)

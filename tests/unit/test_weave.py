@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 import shapely
 
-from chipweave import run, weave
+from chipweave import run
 from chipweave.errors import PermanentSourceError, TransientSourceError, YieldError
 from chipweave.pixels import mosaic
 from chipweave.plan import survey
 from chipweave.plan.layers import _limits, _target_area
-from chipweave.weave import offset_warnings
+from chipweave.weave import batch as batch_room
+from chipweave.weave import offset_warnings, pictures
 from tiny import UTM, load, north_up, outline, to_lonlat, write_tif
 from worlds.harness import digests, ledger, read_samples
 from worlds.stac import item, write_catalog
@@ -154,6 +155,34 @@ def test_pixels_are_the_same_in_every_tile(tmp_path):
     )
 
 
+def test_where_few_pixels_are_missing_these_alone_are_read(tmp_path, monkeypatch):
+    """Of the next scene of a mosaic; what comes out is what whole windows give, to the byte."""
+    items = [
+        add_scene(tmp_path, "A", clouds=[np.s_[3:9, 4:11]], empty=[np.s_[20:25, 13:15], np.s_[2:4, 20:30]]),
+        add_scene(tmp_path, "B", seed=2, at=24, time="10:00:20"),
+        add_scene(tmp_path, "C", seed=3, at=40, time="10:00:40"),
+    ]
+    wide = outline(UTM, X - 90, Y - SIDE - 50, X + 1100, Y + 70)
+    loaded = recipe(tmp_path, items, area=wide, chips={"size": 16, "lattice": {"anchor": [3, 7]}},
+                    s2={"min_valid": 0})  # fmt: skip
+    real, read = pictures.read_scene, []
+
+    def watched(scene, how, crs, affine, shape):
+        read.append((scene.id, shape))
+        return real(scene, how, crs, affine, shape)
+
+    monkeypatch.setattr(pictures, "read_scene", watched)
+    samples = build(loaded, tmp_path / "out", tile_px=64)
+    assert {len(s.meta["layers"]["s2"]["items"][0]) for s in samples.values()} == {1, 2}
+    few, read[:] = list(read), []
+    monkeypatch.setattr(pictures, "NARROW", 0)
+    build(loaded, tmp_path / "right", tile_px=64)
+    assert digests(tmp_path / "out") == digests(tmp_path / "right")
+    assert min(min(shape) for _, shape in few) < 16
+    assert all(min(shape) >= 16 for _, shape in read)
+    assert sum(np.prod(shape) for _, shape in few) < sum(np.prod(shape) for _, shape in read)
+
+
 def test_on_the_scenes_grid_values_are_the_files(tmp_path):
     """`mask: blank` erases bad pixels in all bands, counts them first, and leaves the mask to say where."""
     loaded = recipe(tmp_path, [add_scene(tmp_path, "A", clouds=[np.s_[4:8, 4:8]])], s2={"mask": "blank"})
@@ -271,7 +300,7 @@ def test_a_source_that_does_not_answer_leaves_its_batch_open(tmp_path, monkeypat
     """No chip takes another scene by accident; what is done stays done, and the end is the same to the byte."""
     items = [add_scene(tmp_path, "A", day=2), add_scene(tmp_path, "B", day=1, seed=2)]
     loaded, out = recipe(tmp_path, items), tmp_path / "out"
-    real, calls = weave.read_scene, []
+    real, calls = pictures.read_scene, []
 
     def flaky(scene, read, crs, affine, shape):
         calls.append(affine.c)
@@ -279,19 +308,58 @@ def test_a_source_that_does_not_answer_leaves_its_batch_open(tmp_path, monkeypat
             raise TransientSourceError("timed out", href="A/red.tif")
         return real(scene, read, crs, affine, shape)
 
-    monkeypatch.setattr(weave, "read_scene", flaky)
+    monkeypatch.setattr(pictures, "read_scene", flaky)
     with pytest.raises(TransientSourceError, match="weave: 4 of 16 batches are open: timed out"):
         build(loaded, out, tile_px=16)
     assert len(calls) == 16, "one batch that is open does not keep the others from their work"
     assert not (out / "manifest.json").exists()
     done = sorted((out / ".work").rglob("*.json"))
     calls.clear()
-    monkeypatch.setattr(weave, "read_scene", lambda *a: (calls.append(a[3].c), real(*a))[1])
+    monkeypatch.setattr(pictures, "read_scene", lambda *a: (calls.append(a[3].c), real(*a))[1])
     samples = build(loaded, out, tile_px=16)
     assert len(done) == 12
     assert calls == [X + 480] * 4
     assert {s.meta["layers"]["s2"]["items"][0][0] for s in samples.values()} == {"A"}
     monkeypatch.undo()
+    build(loaded, tmp_path / "fresh", tile_px=16)
+    assert digests(out) == digests(tmp_path / "fresh")
+
+
+def flip(part: Path) -> None:
+    """One byte in the middle of the pixels: the size stays."""
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "more"),
+    [(flip, {}), (lambda part: cut(part, 0.5), {}), (Path.unlink, {}), (flip, {"shuffle": {"window": 8}})],
+    ids=["flip", "cut", "gone", "flip-window"],
+)
+def test_a_part_that_was_spoilt_is_woven_again(tmp_path, monkeypatch, spoil, more):
+    """Its receipt stands, and is not believed: a power cut may leave a file's size without its bytes."""
+    output = {"formats": ["webdataset", "zarr"], "samples_per_shard": 8, **more}
+    loaded, out = recipe(tmp_path, [add_scene(tmp_path, "A")], output=output), tmp_path / "out"
+    real, batches = batch_room.hand_out, []
+
+    def stops(plan, number, *rest):
+        batches.append(number)
+        if number == 6:
+            raise KeyboardInterrupt
+        return real(plan, number, *rest)
+
+    monkeypatch.setattr(batch_room, "hand_out", stops)
+    with pytest.raises(KeyboardInterrupt):
+        build(loaded, out, tile_px=16)
+    assert batches == list(range(7))
+    parts = out / ".work" / "parts"
+    assert {p.name for p in parts.iterdir()} == {f"batch-{n:06d}.part" for n in range(6)}
+    spoil(parts / "batch-000003.part")
+    batches.clear()
+    monkeypatch.setattr(batch_room, "hand_out", lambda *a: (batches.append(a[1]), real(*a))[1])
+    build(loaded, out, tile_px=16)
+    assert batches == [3, *range(6, 16)]
     build(loaded, tmp_path / "fresh", tile_px=16)
     assert digests(out) == digests(tmp_path / "fresh")
 
@@ -469,3 +537,31 @@ def test_a_dataset_across_the_date_line(tmp_path):
         w, _, e, _ = sample.meta["bbox"]
         assert (w > e) == bool((lon > 0).any() and (lon < 0).any()) or abs(abs(w) - 180) < 0.01
     assert crossing
+
+
+def test_chips_of_sixty_centimetres(tmp_path):
+    """0.6 is no binary number: chips join without a gap, and a plane stays one to the rounding of its values."""
+    scene = add_scene(tmp_path, "A")
+    rows, cols = np.mgrid[:64, :64]
+    write_tif(
+        tmp_path / "A" / "red.tif",
+        (1000 + 40 * cols + 7 * rows).astype(np.uint16),
+        UTM,
+        north_up(X, Y, 10),
+        0,
+    )
+    loaded = recipe(tmp_path, [scene], chips={"size": 64, "resolution": 0.6}, s2={"bands": ["red"], "min_valid": 100},
+                    area=outline(UTM, X + 100, Y - 300, X + 300, Y - 100))  # fmt: skip
+    samples = build(loaded, tmp_path / "out")
+    assert len(samples) >= 25
+    corners = {(round(s.affine.c / 0.6 / 64, 6), round(s.affine.f / 0.6 / 64, 6)) for s in samples.values()}
+    assert len(corners) == len(samples)
+    assert all(c == round(c) and r == round(r) for c, r in corners), "corners are not on the lattice"
+    centres = (np.arange(64) + 0.5) * 0.6
+    for sample in samples.values():
+        u = (sample.affine.c + centres - X) / 10 - 0.5
+        v = (Y - sample.affine.f + centres) / 10 - 0.5
+        right = 1000 + 40 * u[None, :] + 7 * v[:, None]
+        assert np.abs(sample.arrays["s2"][0] - right).max() <= 0.5 + 1e-6
+    again = build(loaded, tmp_path / "tiles", tile_px=64)
+    assert all((again[k].arrays["s2"] == s.arrays["s2"]).all() for k, s in samples.items())

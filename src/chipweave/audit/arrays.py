@@ -160,8 +160,22 @@ def check_nodata(name: str, layer: Layer, array: Array, findings: Findings) -> N
             findings.fail(f"{name} is not present but has data")
         if layer["items"] != [[""]] or layer["datetime"] != [""]:
             findings.fail(f"{name} is not present but names items or dates")
-    elif not all(item for step in layer["items"] for item in step) or not all(layer["datetime"]):
+    else:
+        _check_steps(name, layer, array, findings)
+
+
+def _check_steps(name: str, layer: Layer, array: Array, findings: Findings) -> None:
+    """Every step names its items and its date, but those of a series that are missing: they hold no data."""
+    planes = array if layer["dims"][0] == "time" else array[None]
+    if not len(planes) == len(layer["items"]) == len(layer["datetime"]):
+        findings.fail(f"{name} does not name items and a date for each of its {len(planes)} steps")
+        return
+    gaps = [items == [""] and not date for items, date in zip(layer["items"], layer["datetime"], strict=True)]
+    named = [all(items) and bool(date) for items, date in zip(layer["items"], layer["datetime"], strict=True)]
+    if all(gaps) or not all(a or b for a, b in zip(gaps, named, strict=True)):
         findings.fail(f"{name} is present but names no item or no date")
+    elif any(data_of(plane, nodata_of(layer)).any() for plane, gap in zip(planes, gaps, strict=True) if gap):
+        findings.fail(f"{name} has data in a step that names no item")
 
 
 def _fits(nodata: float, dtype: np.dtype[Any]) -> bool:
@@ -190,9 +204,9 @@ def check_shares(
         return
     data = data_of(array, nodata_of(layer))
     if layer["kind"] == "imagery":
-        if array.ndim == 3:
-            _check_valid(name, layer, np.asarray(data.all(axis=0), bool), mask, findings, blanked=blanked)
-        if mask is not None and mask.shape == array.shape[-2:]:
+        whole = np.asarray(data.all(axis=layer["dims"].index("band")), bool)
+        _check_valid(name, layer, whole, mask, findings, blanked=blanked)
+        if mask is not None and mask.shape == whole.shape:
             known = np.count_nonzero(mask != MASK_NODATA)
             bad = np.count_nonzero(mask == MASK_BAD) / known if known else 0.0
             _same(f"cloud_fraction of {name}", layer["cloud_fraction"], bad, findings)

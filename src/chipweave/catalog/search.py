@@ -20,8 +20,7 @@ from chipweave.catalog.providers import Offering, load_provider
 from chipweave.catalog.rasters import file_scenes
 from chipweave.catalog.request import LayerRequest
 from chipweave.catalog.sources import Box, Found, Source, open_source
-from chipweave.catalog.sources.api import rfc3339
-from chipweave.catalog.sources.base import overlaps
+from chipweave.catalog.sources.base import overlaps, rfc3339
 from chipweave.catalog.stac import collection_of, item_id
 from chipweave.catalog.where import refusal
 from chipweave.model import Collection, Scene

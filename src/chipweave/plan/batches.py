@@ -16,6 +16,12 @@ TILE_PX = 2048
 FEW_TILES = 8
 """With fewer tiles than this they are halved, so that small builds spread over workers and resume too."""
 
+
+def few_tiles(steps: int) -> int:
+    """The same where chips have several dates: each tile is that much more work, and every border is read anew."""
+    return max(FEW_TILES // steps, 2)
+
+
 BATCH_SIDE_PX = 8192
 """Side of the square of tiles that is one batch; halved while there are fewer than `FEW_TILES` batches."""
 
@@ -39,11 +45,11 @@ def tile_names(chips: pd.DataFrame, tile_px: int | None = None) -> pd.Series[str
     return _names(chips, tile_side(chips, tile_px))
 
 
-def tile_side(chips: pd.DataFrame, tile_px: int | None = None) -> int:
-    """Side of the tiles in pixels that `tile_names` takes: whole chips."""
+def tile_side(chips: pd.DataFrame, tile_px: int | None = None, few: int = FEW_TILES) -> int:
+    """Side of the tiles in pixels that `tile_names` takes: whole chips; halved where there are less than `few`."""
     size = int(chips["size"].iloc[0])
     across = max((tile_px or TILE_PX) // size, 1)
-    while tile_px is None and across > 1 and len(_cells(chips, across)[0]) < FEW_TILES:
+    while tile_px is None and across > 1 and len(_cells(chips, across)[0]) < few:
         across = max(across // 2, 1)
     return across * size
 
@@ -65,7 +71,7 @@ def _names(chips: pd.DataFrame, side: int) -> pd.Series[str]:
     return pd.Series(names[which], index=chips.index, dtype=object)
 
 
-def batch_numbers(chips: pd.DataFrame, side: int) -> Ints:
+def batch_numbers(chips: pd.DataFrame, side: int, few: int = FEW_TILES) -> Ints:
     """Batch of each chip: a compact square of whole tiles, or sparse squares joined in rows.
 
     Parameters
@@ -74,6 +80,8 @@ def batch_numbers(chips: pd.DataFrame, side: int) -> Ints:
         Columns ``tile, size``.
     side
         Of the tiles, in pixels.
+    few
+        Batches are smaller where there would be less.
     """
     tiles, which = np.unique(chips["tile"].to_numpy(dtype=np.str_), return_inverse=True)
     parts = [name.rsplit(":", 2) for name in tiles.tolist()]
@@ -82,23 +90,23 @@ def batch_numbers(chips: pd.DataFrame, side: int) -> Ints:
     pixels = np.bincount(which, chips["size"].to_numpy(np.float64) ** 2).astype(np.int64)
     across = max(BATCH_SIDE_PX // side, 1)
     while True:
-        found = _squares(cells, pixels, across)
-        if across == 1 or found.max() + 1 >= FEW_TILES:
+        found = _squares(cells, pixels, across, few)
+        if across == 1 or found.max() + 1 >= few:
             break
         across //= 2
     # Few batches would leave workers idle and little to resume: then each tile is one.
-    if found.max() + 1 < FEW_TILES:
+    if found.max() + 1 < few:
         found = unique_rows(cells)[1]
     return found[which]
 
 
-def _squares(cells: Ints, pixels: Ints, across: int) -> Ints:
+def _squares(cells: Ints, pixels: Ints, across: int, few: int) -> Ints:
     """Batch of each tile where squares of `across` tiles are batches, unless they hold too much or too little."""
     squares = np.concatenate([cells[:, :1], cells[:, 1:] // across], axis=1)
     order = np.lexsort((cells[:, 2], cells[:, 1], unique_rows(squares)[1]))
     own = unique_rows(squares)[1][order]
     whole = np.bincount(own, pixels[order]).astype(np.int64)
-    worth = min(WORTH_PX, int(pixels.sum()) // (2 * FEW_TILES))
+    worth = min(WORTH_PX, int(pixels.sum()) // (2 * few))
     found, batch, filled, last = np.empty(len(cells), np.int64), 0, 0, -1
     for tile, square, size in zip(order.tolist(), own.tolist(), pixels[order].tolist(), strict=True):
         begins = square != last

@@ -12,7 +12,7 @@ import pandas as pd
 from chipweave.errors import RecipeError
 from chipweave.model import Fate
 from chipweave.plan import distance
-from chipweave.plan.batches import batch_numbers, tile_names, tile_side
+from chipweave.plan.batches import batch_numbers, few_tiles, tile_names, tile_side
 from chipweave.plan.splits import SplitResult
 from chipweave.plan.splits.blocks import assign
 from chipweave.plan.surveying import Outcome, Surveyed
@@ -157,15 +157,28 @@ def rings_of(places: pd.DataFrame) -> Any:
     )
 
 
-def batch_chips(chips: pd.DataFrame, tile_px: int | None = None) -> pd.DataFrame:
-    """Add `tile` and `batch`; the batch is -1 where a chip is not kept. Rows are sorted by batch, tile, then key."""
+def batch_chips(chips: pd.DataFrame, tile_px: int | None = None, steps: int = 1) -> pd.DataFrame:
+    """Add `tile` and `batch`; the batch is -1 where a chip is not kept. Rows are sorted by batch, tile, then key.
+
+    Parameters
+    ----------
+    chips
+        Their table.
+    tile_px
+        Side of a tile; no pixel depends on it.
+    steps
+        Dates of the longest series.
+    """
     kept = (chips["state"] == "kept").to_numpy()
     batch = np.full(len(chips), -1, np.int64)
     tile = pd.Series("", index=chips.index, dtype=object)
     if kept.any():
-        side = tile_side(chips[kept], tile_px)
+        few = few_tiles(steps)
+        side = tile_side(chips[kept], tile_px, few)
         tile = tile_names(chips, side)
-        batch[kept] = batch_numbers(pd.DataFrame({"tile": tile[kept], "size": chips["size"][kept]}), side)
+        batch[kept] = batch_numbers(
+            pd.DataFrame({"tile": tile[kept], "size": chips["size"][kept]}), side, few
+        )
     key = chips["key"]
     rank = np.arange(len(chips)) if key.is_monotonic_increasing else key.rank().to_numpy()
     order = np.lexsort((rank, pd.factorize(tile, sort=True)[0], batch))

@@ -17,7 +17,6 @@ import pandas as pd
 import shapely
 from numpy.typing import ArrayLike, NDArray
 from pyproj import Transformer
-from scipy.spatial import cKDTree
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -240,6 +239,8 @@ def _candidates(
     rings: Floats, within_m: float, groups: NDArray[np.integer] | None
 ) -> Iterator[tuple[Ints, Ints]]:
     """Pairs i < j whose circles about the centres come close enough, in runs of bounded size."""
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - dear to import, and only splits by distance ask for it
+
     centres, radii = _circles(rings)
     tree = cKDTree(centres)
     reach = within_m + 2 * float(radii.max()) + _SLACK

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from chipweave.catalog.snapshot import scenes_of
 from chipweave.errors import ChipweaveError
 from chipweave.model import Scene
-from chipweave.plan.match import Candidate
+from chipweave.plan.columns import Candidate
 from chipweave.plan.survey import ChipScenes, Reads
 from chipweave.plan.tables import place_of
 
@@ -31,16 +31,20 @@ SCENES_KEPT = 2048
 
 _CHIP = ["key", "place", "crs", "x", "y", "size", "resolution", "state", "split", "tile", "w", "s", "e", "n"]
 _MATCH = [
-    "key", "layer", "rank", "order", "item", "datetime", "chosen", "coverage", "catalog_cloud", "same_crs", "broken"
+    "key", "layer", "step", "rank", "order", "item", "datetime", "chosen", "coverage", "catalog_cloud",
+    "same_crs", "broken",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class ChipTask:
-    """One chip of a batch: what may serve it, what was chosen, its split, and where it lies in lon/lat."""
+    """One chip of a batch: what may serve it, its split, and where it lies in lon/lat.
+
+    `chosen` are, by imagery layer, the scenes of each of its steps.
+    """
 
     chip: ChipScenes
-    chosen: Mapping[str, tuple[str, ...]]
+    chosen: Mapping[str, tuple[tuple[str, ...], ...]]
     split: str
     tile: str
     bbox: tuple[float, float, float, float]
@@ -104,15 +108,22 @@ def _task(
     labels: Sequence[str],
     wkb: bytes,
 ) -> ChipTask:
-    own: dict[str, dict[int, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    own: dict[str, dict[tuple[int, int], list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for match in matches:
-        own[match["layer"]][match["rank"]].append(match)
+        own[match["layer"]][match["rank"], match["step"]].append(match)
     chip = ChipScenes(
         place=place_of(row),
-        candidates={n: tuple(_candidate(own[n][rank]) for rank in sorted(own[n])) for n in imagery},
-        labels={n: tuple(r["item"] for rank in sorted(own[n]) for r in own[n][rank]) for n in labels},
+        candidates={n: tuple(_candidate(own[n][at]) for at in sorted(own[n])) for n in imagery},
+        labels={n: tuple(r["item"] for at in sorted(own[n]) for r in own[n][at]) for n in labels},
     )
-    chosen = {n: tuple(r["item"] for r in own[n].get(0, ()) if r["chosen"]) for n in imagery}
+    chosen = {
+        n: tuple(
+            c.scenes
+            for c, at in zip(chip.candidates[n], sorted(own[n]), strict=True)
+            if own[n][at][0]["chosen"]
+        )
+        for n in imagery
+    }
     box = (row["w"], row["s"], row["e"], row["n"])
     return ChipTask(chip, chosen, row["split"], row["tile"], box, wkb.hex())
 

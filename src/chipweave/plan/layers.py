@@ -17,11 +17,16 @@ from chipweave.pixels import LayerRead, Method, choose_method, gdal_session, sou
 from chipweave.pixels.lattice import reproject
 from chipweave.pixels.loaders import DEFAULT
 from chipweave.pixels.radiometry import INT16_NODATA
-from chipweave.plan.select import Limits
+from chipweave.plan.select import LeastCloudy, Limits, Rule, Series
 from chipweave.plan.survey import Reads
 from chipweave.recipe import LoadedRecipe
+from chipweave.recipe.imagery import Imagery, Steps
+from chipweave.recipe.interval import duration
 
 _GEOD = pyproj.Geod(ellps="WGS84")
+
+MIN_GAP = "5d"
+"""Least time between the dates of a series, where the recipe gives none (contract, section 1)."""
 
 PROBES = 5
 """Scenes that are tried for the size of a layer's source pixels, before the collection's own figure is taken."""
@@ -144,7 +149,16 @@ def _limits(loaded: LoadedRecipe, layer: str) -> Limits:
         max_cloud=None if wish.max_cloud is None else round(wish.max_cloud / 100, 12),
         min_valid=None if wish.min_valid is None else round(wish.min_valid / 100, 12),
         max_candidates=wish.max_candidates,
+        rule=_rule(wish),
     )
+
+
+def _rule(wish: Imagery) -> Rule:
+    if wish.series_steps is None:
+        return LeastCloudy()
+    steps, asked = wish.series_steps, wish.steps or Steps()
+    need = asked.min or (steps if asked.missing == "drop" else 1)
+    return Series(steps, need, duration(wish.select.min_gap or MIN_GAP))
 
 
 def _imagery(
@@ -206,19 +220,27 @@ def _collection(request: LayerRequest) -> Collection:
 def _imagery_spec(loaded: LoadedRecipe, request: LayerRequest) -> LayerSpec:
     collection, size = _collection(request), loaded.recipe.chips.pixels
     bands = tuple(b for b in request.bands if collection.mask is None or b != collection.mask.band)
+    dims, steps = _time(loaded, request)
     return LayerSpec(
-        name=request.layer, kind="imagery", collection=collection.name, bands=bands, dims=("band", "y", "x"),
-        dtype="int16", shape=(len(bands), size, size), resolution=loaded.recipe.chips.metres_per_pixel,
+        name=request.layer, kind="imagery", collection=collection.name, bands=bands, dims=(*dims, "band", "y", "x"),
+        dtype="int16", shape=(*steps, len(bands), size, size), resolution=loaded.recipe.chips.metres_per_pixel,
         nodata=INT16_NODATA, scale=collection.scale, offset=0.0, unit="reflectance", credit=collection.credit,
     )  # fmt: skip
 
 
+def _time(loaded: LoadedRecipe, request: LayerRequest) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The axis of time and its length, where there is one."""
+    rule = _rule(loaded.recipe.imagery[request.layer])
+    return (("time",), (rule.steps,)) if rule.series else ((), ())
+
+
 def _mask_spec(loaded: LoadedRecipe, request: LayerRequest) -> LayerSpec:
     size = loaded.recipe.chips.pixels
+    dims, steps = _time(loaded, request)
     return LayerSpec(
         name=f"{request.layer}_mask", kind="mask", collection=_collection(request).name, bands=("mask",),
-        dims=("y", "x"),
-        dtype="uint8", shape=(size, size), resolution=loaded.recipe.chips.metres_per_pixel, nodata=255, unit="code",
+        dims=(*dims, "y", "x"), dtype="uint8", shape=(*steps, size, size),
+        resolution=loaded.recipe.chips.metres_per_pixel, nodata=255, unit="code",
     )  # fmt: skip
 
 

@@ -19,7 +19,6 @@ from chipweave.model import Scene
 from chipweave.pixels.lattice import same_crs
 from chipweave.plan.columns import (
     Bools,
-    Candidate,
     Floats,
     Ints,
     Lists,
@@ -29,8 +28,6 @@ from chipweave.plan.columns import (
     unique_rows,
     within,
 )
-
-__all__ = ["DATATAKE_GAP", "NOTHING", "Candidate", "Pool", "candidates", "label_order"]
 
 DATATAKE_GAP = timedelta(minutes=15)
 """Scenes closer in time than this are one datatake (contract, section 3)."""
@@ -237,21 +234,3 @@ class Pool:
             together = shapely.area(shapely.intersection(unions[cuts[:, 1]], ground))
             out[own] = np.minimum(1.0, together / np.where(area == 0, 1.0, area))[back]
         return out
-
-
-def candidates(
-    scenes: Sequence[Scene], footprint: shapely.Geometry, crs: str, needed: Sequence[str]
-) -> tuple[Candidate, ...]:
-    """Candidates of one chip: `Pool.candidates` where there is no need for columns."""
-    return Pool(scenes, needed).candidates(_one(footprint), [crs]).of(0)
-
-
-def label_order(scenes: Sequence[Scene], footprint: shapely.Geometry, crs: str) -> tuple[str, ...]:
-    """Ids of the rasters of one edition over one chip, in reading order."""
-    return Pool(scenes, ()).rasters(_one(footprint), [crs]).of(0)
-
-
-def _one(footprint: shapely.Geometry) -> Shapes:
-    out = np.empty(1, np.object_)
-    out[0] = footprint
-    return out

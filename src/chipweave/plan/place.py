@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pandas as pd
 import pyproj
 import shapely
-from scipy.spatial import cKDTree
 from shapely.geometry.base import BaseGeometry
 
 from chipweave.errors import RecipeError
@@ -278,6 +277,8 @@ def _shares_ground(
     good = np.flatnonzero(np.isfinite(cx) & np.isfinite(cy))
     if not len(good) or not len(other):
         return hit
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - dear to import, and an area in one zone has no use for it
+
     tree = cKDTree(np.c_[x[other] + side / 2, y[other] - side / 2])
     near = tree.query_ball_point(np.c_[cx[good], cy[good]], r=1.5 * side)
     for i, found in zip(good, near, strict=True):

@@ -167,7 +167,8 @@ def write_decided(
 ) -> pd.DataFrame:
     """Batch the chips and write `matches.parquet` in their order; the table in that order."""
     # `table` has the rows of the places, in which the survey speaks.
-    numbered = batch_chips(table.assign(_row=np.arange(len(table))), tile_px)
+    steps = max((limits.rule.steps for limits in survey.reads.limits.values()), default=1)
+    numbered = batch_chips(table.assign(_row=np.arange(len(table))), tile_px, steps)
     rows = numbered.pop("_row").to_numpy()
     tables.write_matches(
         folder / "matches.parquet", partial(rows_path, work), survey.task[rows], survey.start[rows],

@@ -13,6 +13,7 @@ from affine import Affine
 
 from chipweave.errors import PermanentSourceError
 from chipweave.model import Place
+from chipweave.pixels.blocks import outlook
 
 Arrays = tuple[npt.NDArray[np.generic], ...]
 ReadWindow = Callable[[str, Affine, tuple[int, int]], Arrays]
@@ -47,13 +48,15 @@ def read_chips(
     cells = np.array(
         [(round((top - p.y) / p.resolution), round((p.x - left) / p.resolution)) for p in places], np.int64
     )
+    extent = cells.max(axis=0) + first.size
     for group in windows(cells, first.size):
         corner = cells[group].min(axis=0)
         shape = cells[group].max(axis=0) + first.size - corner
         x, y = left + float(corner[1]) * first.resolution, top - float(corner[0]) * first.resolution
         affine = Affine(first.resolution, 0.0, x, 0.0, -first.resolution, y)
         try:
-            whole = read(first.crs, affine, (int(shape[0]), int(shape[1])))
+            with outlook(*((extent - corner - shape) / shape)):
+                whole = read(first.crs, affine, (int(shape[0]), int(shape[1])))
         except PermanentSourceError as error:
             if len(group) == 1:
                 yield places[group[0]], error
@@ -91,7 +94,7 @@ def windows(cells: Cells, size: int) -> Iterator[npt.NDArray[np.intp]]:
         group = waiting.pop()
         own = cells[group]
         extent = own.max(axis=0) + size - own.min(axis=0)
-        distinct = len(np.unique(own, axis=0))
+        distinct = len({*map(tuple, own.tolist())})
         if distinct == 1 or extent[0] * extent[1] <= SPARSE * distinct * size**2:
             yield group
             continue

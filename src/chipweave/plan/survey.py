@@ -15,7 +15,7 @@ from chipweave.model import Place, Scene
 from chipweave.pixels import LayerRead, compose_masks, gdal_session, mask_shares, read_mask
 from chipweave.plan.columns import Candidate
 from chipweave.plan.regions import Arrays, read_chips
-from chipweave.plan.select import Choice, Limits, Measured, least_cloudy
+from chipweave.plan.select import Choice, Limits, Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def choose_scenes(
 ) -> tuple[dict[str, Choice], list[Amendment]]:
     """Measure candidates in waves, the next of every undecided chip at a time, and choose.
 
-    A chip is decided by a candidate without bad or missing pixels, or when `max_candidates` are measured.
+    A chip is decided when its layer's rule has enough, such as one candidate without bad or missing pixels.
     """
     measured: dict[str, list[Measured]] = {chip.place.key: [] for chip in chips}
     waiting = {chip.place.key: chip.candidates[layer] for chip in chips}
@@ -112,14 +112,8 @@ def choose_scenes(
         waiting |= {key: waiting[key][1:] for key in wave}
         for key, result in _measure(wave, places, layer, read, scenes, stage, amendments).items():
             measured[key].append(result)
-        active = [
-            key
-            for key in wave
-            if waiting[key]
-            and not (measured[key][-1].cloud == 0 and measured[key][-1].valid == 1)
-            and sum(m.measured for m in measured[key]) < limits.max_candidates
-        ]
-    choices = {key: least_cloudy(measured[key], limits, waiting[key]) for key in places}
+        active = [key for key in wave if waiting[key] and not limits.rule.enough(measured[key], limits)]
+    choices = {key: limits.rule.choose(measured[key], limits, waiting[key]) for key in places}
     return choices, amendments
 
 

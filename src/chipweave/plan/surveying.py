@@ -67,8 +67,8 @@ class SurveyTask:
 class Outcome:
     """What survey says of one chip.
 
-    `choices` holds (chosen, reason, error, href, cloud, valid) by imagery layer, `facts` what `keep` may ask for,
-    `error` (layer, href, what) where a label broke.
+    `choices` holds (chosen, reason, error, href, cloud, valid) by imagery layer, the shares as means over its steps,
+    `facts` what `keep` may ask for, `error` (layer, href, what) where a label broke.
     """
 
     choices: Mapping[str, tuple[bool, str, str, str, float, float]]
@@ -286,6 +286,10 @@ def _receipt(found: Mapping[str, Found], amendments: Sequence[Amendment]) -> dic
 
 
 def _line(choice: Choice) -> tuple[bool, str, str, str, float, float]:
-    best = choice.best if choice.ranked else None
-    figures = (best.cloud, best.valid) if best is not None else (float("nan"), float("nan"))
-    return (choice.chosen, choice.reason, choice.error, choice.href, *figures)
+    looked = choice.steps or choice.ranked[:1]
+    if not looked:
+        return (choice.chosen, choice.reason, choice.error, choice.href, float("nan"), float("nan"))
+    cloud, valid = (
+        sum(values) / len(looked) for values in zip(*((m.cloud, m.valid) for m in looked), strict=True)
+    )
+    return (choice.chosen, choice.reason, choice.error, choice.href, cloud, valid)

@@ -90,6 +90,7 @@ def match_table(
     """Rows of `matches.parquet` of surveyed chips, all but their batch, and how many each chip has.
 
     One row an item: of imagery the candidates in their ranking, then the rasters of each label in reading order.
+    Chosen candidates have rank 0 and a step each; all others stand behind them, at step 0.
     """
     rows: list[tuple[Any, ...]] = []
     owners: list[int] = []
@@ -99,7 +100,7 @@ def match_table(
             skip = len(choice.rest) if choice.rest is not None else 0
             rows += _imagery_rows(key, layer, choice, skip)
             if choice.rest is not None and skip:
-                first = sum(not m.candidate.broken for m in choice.ranked)
+                first = sum(not m.candidate.broken for m in choice.ranked) - max(choice.taken - 1, 0)
                 left[id(choice.rest.matched)].append(_Left(number, layer, first, choice.rest))
         for layer, items in labels[key].items():
             edition = reads.scenes[layer][items[0]].edition if items else ""
@@ -122,7 +123,8 @@ def match_table(
         ranks = {name: n for n, name in enumerate((*reads.imagery, *reads.labels))}
         layers = table["layer"].combine_chunks()
         layer = np.array([ranks[n] for n in layers.dictionary.to_pylist()])[layers.indices.to_numpy()]
-        turn = np.lexsort((table["order"].to_numpy(), table["rank"].to_numpy(), layer, np.concatenate(whose)))
+        own_turn = (table[name].to_numpy() for name in ("order", "step", "rank"))
+        turn = np.lexsort((*own_turn, layer, np.concatenate(whose)))
         table = table.take(pa.array(turn))
     return table, np.bincount(np.concatenate(whose), minlength=len(found)).tolist()
 
@@ -176,10 +178,12 @@ def _imagery_rows(key: str, layer: str, choice: Choice, skip: int) -> list[tuple
     """Rows of the ranking; `skip` ranks are left free before what cannot serve."""
     rows = []
     for at, m in enumerate(choice.ranked):
-        rank = at + skip if m.candidate.broken else at
-        c, chosen = m.candidate, choice.chosen and rank == 0
+        chosen = at < choice.taken
+        step, rank = (at, 0) if chosen else (0, at - max(choice.taken - 1, 0))
+        rank += skip if m.candidate.broken else 0
+        c = m.candidate
         cloud, valid = (m.cloud, m.valid) if m.measured else (None, None)
-        head = (key, layer, 0, rank)
+        head = (key, layer, step, rank)
         figures = (c.time, cloud, valid, chosen, m.why)
         tail = (c.coverage, c.cloud, c.same_crs, c.broken)
         rows += [(*head, item, *figures, order, *tail) for order, item in enumerate(c.scenes)]

@@ -81,6 +81,9 @@ _SELECT_KEYS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
+_ONE_STEP: Final = ("least_cloudy", "newest", "nearest", "mosaic", "composite")
+
+
 class Select(Node):
     """Which scenes a chip takes."""
 
@@ -89,12 +92,14 @@ class Select(Node):
     ] = Field(
         "least_cloudy",
         description="The method.",
-        json_schema_extra=later(*[m for m in _SELECT_KEYS if m != "least_cloudy"]),
+        json_schema_extra=later(*[m for m in _SELECT_KEYS if m not in {"least_cloudy", "series"}]),
     )
     to: Text | None = Field(None, description="nearest: a date or a layer.", json_schema_extra=later())
-    max: Count | None = Field(None, description="series: at most this many steps.", json_schema_extra=later())
+    max: Count | None = Field(
+        None, description="series: at most this many steps; the least cloudy dates are taken."
+    )
     min_gap: Duration | None = Field(
-        None, description="series: least time between steps, such as 5d.", json_schema_extra=later()
+        None, description="series: least time between steps; 5d where not given."
     )
     every: Text | None = Field(
         None, description="periods: month, or a duration such as 30d.", json_schema_extra=later()
@@ -122,12 +127,21 @@ class Select(Node):
         return self
 
 
-class Steps(LaterNode):
-    """How many steps a series has."""
+class Steps(Node):
+    """How many steps a series has: every sample has as many, the last ones without data where dates are missing."""
 
-    min: Count | None = Field(None, description="At least this many, else the chip is dropped.")
-    max: Count | None = Field(None, description="At most this many.")
-    missing: Literal["drop", "nodata"] = Field("drop", description="What becomes of a chip with too few.")
+    min: Count | None = Field(None, description="At least this many dates, else the chip is dropped.")
+    max: Count | None = Field(None, description="Steps of every sample, as `max` of `select` says.")
+    missing: Literal["drop", "nodata"] = Field(
+        "drop",
+        description="Without `min`: drop a chip that lacks a date, or leave those steps without data.",
+    )
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise refused(f"is more than max, {self.max}", at="min")
+        return self
 
 
 class Widen(LaterNode):
@@ -213,9 +227,11 @@ class Imagery(Node):
         description="2021-06-01/2021-08-31, UTC, last day included; `..` is open; or by column, table, year.",
     )
     select: Select = Field(default_factory=Select, description="Which scenes a chip takes.")
-    steps: Steps | None = Field(None, description="Steps of a series.", json_schema_extra=later())
+    steps: Steps | None = Field(None, description="Steps of a series.")
     widen: Widen | None = Field(None, description="Search again, wider.", json_schema_extra=later())
-    max_candidates: Count = Field(8, description="At most this many candidates are measured a chip.")
+    max_candidates: Count = Field(
+        8, description="At most this many candidates are measured a chip; of a series a step."
+    )
     max_cloud: PercentNumber | None = Field(None, description="Most cloud in a chip, in percent of its data.")
     min_valid: PercentNumber = Field(0.0, description="Least valid share of a chip, in percent.")
     mask: Literal["keep", "blank"] = Field("keep", description="blank: bad pixels become no data.")
@@ -259,6 +275,28 @@ class Imagery(Node):
     ] = Field(
         "off", alias="register", description="Shift this layer onto another.", json_schema_extra=later()
     )
+
+    @property
+    def series_steps(self) -> int | None:
+        """Steps of every sample where this is a series."""
+        return self.select.max or (self.steps.max if self.steps is not None else None)
+
+    @model_validator(mode="after")
+    def _series(self) -> Self:
+        if self.select.method in _ONE_STEP and self.steps is not None:
+            raise refused(f"select.method {self.select.method!r} has one step", at="steps")
+        if self.select.method != "series":
+            return self
+        if self.series_steps is None:
+            raise refused("a series needs max: every sample has as many steps", at="select")
+        if (self.select.min_gap or "").startswith("-"):
+            raise refused("is less than no time", at="select.min_gap")
+        if self.steps is not None:
+            if self.select.max is not None and self.steps.max not in {None, self.select.max}:
+                raise refused(f"select.max says {self.select.max}", at="steps.max")
+            if self.steps.min is not None and self.steps.min > self.series_steps:
+                raise refused(f"is more than max, {self.series_steps}", at="steps.min")
+        return self
 
     @model_validator(mode="after")
     def _resample_bands(self) -> Self:

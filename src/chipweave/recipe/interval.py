@@ -76,3 +76,9 @@ def _instant(text: str) -> datetime:
     if not EARLIEST <= moment <= LATEST:
         raise ValueError(f"{text!r} is not between {EARLIEST.year} and {LATEST.year}")
     return moment
+
+
+def duration(text: str) -> timedelta:
+    """Time that a text such as ``30d`` or ``12h`` names."""
+    number, unit = int(text[:-1]), text[-1]
+    return timedelta(days=number) if unit == "d" else timedelta(hours=number)

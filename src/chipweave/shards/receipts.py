@@ -10,7 +10,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -96,14 +96,19 @@ def save_receipt(work: Path, receipt: Receipt) -> Path:
         "bytes": receipt.bytes,
         "xxh3": receipt.xxh3,
         "stats_sha256": hashlib.sha256(stats).hexdigest(),
-        "samples": [asdict(row) for row in receipt.samples],
-        "fates": [asdict(fate) for fate in receipt.fates],
+        "samples": [_fields(row) for row in receipt.samples],
+        "fates": [_fields(fate) for fate in receipt.fates],
         "counters": receipt.counters,
         "amendments": receipt.amendments,
         "warnings": receipt.warnings,
     }
     atomic_write_bytes(path, encode_json(content, f"batch {receipt.batch}"))
     return path
+
+
+def _fields(row: SampleRow | Fate) -> dict[str, Any]:
+    """As `asdict`, which would copy all that is in it."""
+    return {one.name: getattr(row, one.name) for one in fields(row)}
 
 
 def load_receipt(

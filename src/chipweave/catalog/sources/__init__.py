@@ -9,7 +9,6 @@ from typing import Any
 
 from chipweave.catalog.hrefs import is_http, shown
 from chipweave.catalog.notes import Notes
-from chipweave.catalog.sources.api import ApiSource, answers, is_api
 from chipweave.catalog.sources.base import Box, Found, Interval, Source
 from chipweave.catalog.sources.files import (
     ShelfSource,
@@ -19,7 +18,6 @@ from chipweave.catalog.sources.files import (
     refusal,
     walk_folder,
 )
-from chipweave.catalog.sources.http import make_io, read_text
 from chipweave.catalog.sources.parquet import ParquetSource
 from chipweave.catalog.sources.static import is_catalog, walk
 from chipweave.errors import ChipweaveError, PermanentSourceError, RecipeError
@@ -51,6 +49,10 @@ def open_source(location: str, notes: Notes) -> Source:
 
 
 def _open_url(url: str, notes: Notes) -> Source:
+    # A fifth of a second of imports that catalogs in files save.
+    from chipweave.catalog.sources.api import ApiSource, answers, is_api  # noqa: PLC0415
+    from chipweave.catalog.sources.http import make_io, read_text  # noqa: PLC0415
+
     try:
         document = parse_document(read_text(make_io(url), url), url)
     except PermanentSourceError:

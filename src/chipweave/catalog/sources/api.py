@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit, urlunsplit
@@ -15,11 +14,10 @@ from pystac_client.item_search import ItemSearch
 from chipweave.catalog.footprint import boxes
 from chipweave.catalog.hrefs import is_http, redact
 from chipweave.catalog.notes import Notes
-from chipweave.catalog.sources.base import Box, Found, Interval, named, overlaps
+from chipweave.catalog.sources.base import Box, Found, Interval, named, overlaps, rfc3339
 from chipweave.catalog.sources.http import as_source_error, links_by_rel, make_io, status_of
 from chipweave.catalog.stac import collection_of, defect, item_id
 from chipweave.errors import PermanentSourceError
-from chipweave.recipe.interval import EARLIEST, LATEST
 
 _NO_POST = frozenset({403, 404, 405, 415, 501})
 """What APIs answer to a POST where they know GET only."""
@@ -168,18 +166,3 @@ def _endpoint(url: str, landing: Mapping[str, Any]) -> tuple[str, str]:
     # Old APIs give one link without a method and answer POST all the same; only a clear GET is believed.
     only_get = bool(links) and methods == {"GET"} and all(link.get("method") for link in links)
     return (found if is_http(found) else default), "GET" if only_get else "POST"
-
-
-def rfc3339(interval: Interval | None) -> str | None:
-    """Interval for a request: ends with time of day, whole seconds, never narrower; ``..`` where open."""
-    if interval is None:
-        return None
-    first, last = interval
-    up = last.replace(microsecond=0) + timedelta(seconds=1) if last.microsecond else last
-    start = ".." if first <= EARLIEST else _text(first)
-    end = ".." if last >= LATEST else _text(up)
-    return f"{start}/{end}" if (start, end) != ("..", "..") else None
-
-
-def _text(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -15,6 +15,7 @@ from chipweave.catalog.footprint import boxes, extents
 from chipweave.catalog.hrefs import shown
 from chipweave.catalog.notes import Notes
 from chipweave.catalog.stac import Item, collection_of, defect, item_id, span
+from chipweave.recipe.interval import EARLIEST, LATEST
 
 Box = tuple[float, float, float, float]
 """West, south, east, north in degrees; west > east crosses ±180°."""
@@ -122,3 +123,18 @@ def meets(places: Iterable[Box], bbox: Box) -> bool:
 def named(item: object, entry: int) -> str:
     """A broken item as a message names it: by its id, else by its place."""
     return (item_id(item) if isinstance(item, dict) else "") or f"entry {entry}"
+
+
+def rfc3339(interval: Interval | None) -> str | None:
+    """Interval for a request: ends with time of day, whole seconds, never narrower; ``..`` where open."""
+    if interval is None:
+        return None
+    first, last = interval
+    up = last.replace(microsecond=0) + timedelta(seconds=1) if last.microsecond else last
+    start = ".." if first <= EARLIEST else _text(first)
+    end = ".." if last >= LATEST else _text(up)
+    return f"{start}/{end}" if (start, end) != ("..", "..") else None
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -13,7 +13,6 @@ from chipweave.catalog.hrefs import LocalRule, beside, is_http, redact, scheme_o
 from chipweave.catalog.notes import Notes
 from chipweave.catalog.sources.base import Found
 from chipweave.catalog.sources.files import items_in, parse_document, read_file, refusal
-from chipweave.catalog.sources.http import make_io, read_text
 from chipweave.catalog.stac import links
 from chipweave.errors import RecipeError, SourceError, TransientSourceError
 
@@ -74,6 +73,8 @@ def walk(location: str, document: Any, folder: Path | None, notes: Notes) -> Ite
 
 
 def _reader(location: str, folder: Path | None) -> Callable[[str], Any]:
+    from chipweave.catalog.sources.http import make_io, read_text  # noqa: PLC0415 - see `open_source`
+
     io = make_io(location)
     rule = LocalRule.of(folder, ())
 

@@ -86,32 +86,33 @@ def assign(
         Fractions that cannot be shared out, or a block without a size.
     """
     wanted = _wanted(fractions)
+    order = _order(table)
+    ids = block_ids(table["lon"].to_numpy(float)[order], table["lat"].to_numpy(float)[order], block_km)
+    blocks, of = np.unique(ids, return_inverse=True)
+    i, j = near_pairs(rings[order], buffer_m if len(wanted) > 1 else 0.0, groups=of)
+    ranked = yielding_order(wanted)
+    layout = Layout.of(blocks, of, i, j, drop_both=buffer_drop == "both")
+    found = deal(layout, np.array([wanted[name] for name in ranked]), tolerance=tolerance, seed=seed)
+    if found is None:
+        raise _empty(layout, ranked, block_km, buffer_m)
+    named = np.array(ranked, dtype=np.str_)[found][of]
+    keep = ~gap(named, i, j, fractions=wanted, buffer_drop=buffer_drop)
+    back = np.argsort(order)
+    split = np.where(keep, named, "")[back]
+    shares = {name: float(np.sum(split == name) / np.sum(keep)) for name in wanted}
+    return SplitResult(split, ids[back], shares, _notes(shares, wanted, len(blocks), tolerance, split))
+
+
+def _order(table: pd.DataFrame) -> NDArray[np.int64]:
+    """Rows by place: the order that they come in must not matter."""
     if len(table) == 0:
         raise YieldError(
             "there is no place to split", hint="look at the ledger: every chip was dropped before"
         )
     places = table["place"].astype(str).to_numpy(dtype=np.str_)
-    order = np.argsort(places, kind="stable")
     if len(np.unique(places)) < len(places):
         raise ValueError("one row a place: `place` holds duplicates")
-    ids = block_ids(table["lon"].to_numpy(float)[order], table["lat"].to_numpy(float)[order], block_km)
-    blocks, of = np.unique(ids, return_inverse=True)
-    several = len(wanted) > 1
-    i, j = near_pairs(rings[order], buffer_m if several else 0.0, groups=of)
-    ranked = yielding_order(wanted)
-    layout = Layout.of(blocks, of, i, j, drop_both=buffer_drop == "both")
-    targets = np.array([wanted[name] for name in ranked])
-    found = deal(layout, targets, tolerance=tolerance, seed=seed)
-    if found is None:
-        raise _empty(layout, ranked, block_km, buffer_m)
-    named = np.array(ranked, dtype=np.str_)[found][of]
-    keep = ~gap(named, i, j, fractions=wanted, buffer_drop=buffer_drop)
-    split = np.empty(len(places), dtype=named.dtype)
-    split[order] = np.where(keep, named, "")
-    block = np.empty_like(ids)
-    block[order] = ids
-    shares = {name: float(np.sum(split == name) / np.sum(keep)) for name in wanted}
-    return SplitResult(split, block, shares, _notes(shares, wanted, len(blocks), tolerance, split))
+    return np.argsort(places, kind="stable")
 
 
 def _wanted(fractions: Mapping[str, float]) -> dict[str, float]:

@@ -1,0 +1,16 @@
+"""Choose among what survey measured: rules side by side, each a file; pure, figures in, a ranking out."""
+
+from __future__ import annotations
+
+from chipweave.plan.select.ranking import (
+    NOT_MEASURED,
+    Choice,
+    LeastCloudy,
+    Limits,
+    Measured,
+    Rule,
+    least_cloudy,
+)
+from chipweave.plan.select.series import Series
+
+__all__ = ["NOT_MEASURED", "Choice", "LeastCloudy", "Limits", "Measured", "Rule", "Series", "least_cloudy"]

@@ -1,0 +1,174 @@
+"""A batch and its work: its rows are read from the plan, its tiles are woven, its part and receipt are written."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from chipweave.errors import TransientSourceError
+from chipweave.model import Fate, LayerSpec
+from chipweave.pixels import gdal_session
+from chipweave.plan.handout import ChipTask, hand_out
+from chipweave.plan.survey import Reads, read_label_chips
+from chipweave.plan.tables import amendment_rows
+from chipweave.shards.parts import PartWriter, SampleRow
+from chipweave.shards.receipts import Receipt, load_receipt, part_name, save_receipt
+from chipweave.shards.sample import Encoding
+from chipweave.shards.stats import PartialStats
+from chipweave.weave.pictures import Pictures
+from chipweave.weave.samples import Tile, count, sample_of
+from chipweave.weave.spool import Spool
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some tiles; the unit of work: a few kilobytes, as its rows are read from the plan where it is woven.
+
+    Parameters
+    ----------
+    number
+        In the plan.
+    digest
+        Of the plan that it was made from, and its number: a receipt of another does not count.
+    plan
+        Folder of the plan's files.
+    specs, blank, encoding
+        Layers as samples carry them, those whose bad pixels are blanked, and how arrays are stored.
+    reads
+        How layers are read; scenes come with the rows.
+    tiles
+        Those of its tiles that are woven, where ``--limit`` leaves some out; else None.
+    """
+
+    number: int
+    digest: str
+    plan: Path
+    specs: tuple[LayerSpec, ...]
+    reads: Reads
+    blank: frozenset[str]
+    encoding: Encoding = "npy"
+    tiles: frozenset[str] | None = None
+
+    def __str__(self) -> str:
+        return f"batch {self.number}"
+
+
+def weave_batch(batch: Batch, work: Path) -> int:
+    """Write a batch's part and its receipt below `work`; a batch that has them already is left alone.
+
+    Returns
+    -------
+    int
+        Samples written.
+
+    Raises
+    ------
+    TransientSourceError
+        A source did not answer, also after retries: the batch stays open.
+    """
+    done = load_receipt(work, batch.number, digest=batch.digest, check=True)
+    if done is not None:
+        return len(done.samples)
+    handed, reads = hand_out(batch.plan, batch.number, batch.reads, batch.tiles)
+    batch = replace(batch, reads=reads)
+    tiles: dict[str, list[ChipTask]] = defaultdict(list)
+    for task in handed:
+        tiles[task.tile].append(task)
+    stats, counters = PartialStats(), dict[str, int | float]()
+    rows: list[SampleRow] = []
+    fates: list[Fate] = []
+    name = part_name(batch.number)
+    with gdal_session(), ExitStack() as stack, PartWriter(work / name, batch.encoding) as part:
+        long = any(limits.rule.series for limits in reads.limits.values())
+        spools = {tile: stack.enter_context(Spool(work)) for tile in tiles if long}
+        series = _weave_series(tiles, batch, spools)
+        amendments = list(series.amendments)
+        for tile_name, tasks in tiles.items():
+            tile = _weave_tile(tasks, batch, series)
+            amendments += tile.amendments
+            for task in tasks:
+                fate = tile.fates.get(task.chip.place.key)
+                if fate is None:
+                    rows.append(_write(task, tile, batch, part, stats, counters))
+                    fate = Fate(task.chip.place.key, "written", "weave")
+                fates.append(fate)
+            if long:
+                spools[tile_name].close()
+        part.close()
+        size, xxh3 = part.bytes, part.xxh3
+    receipt = Receipt(
+        batch=batch.number, part=name, bytes=size, xxh3=xxh3, samples=rows, fates=fates, stats=stats,
+        counters=counters, amendments=amendment_rows(amendments), warnings=[], digest=batch.digest,
+    )  # fmt: skip
+    save_receipt(work, receipt)
+    return len(rows)
+
+
+def _write(
+    task: ChipTask,
+    tile: Tile,
+    batch: Batch,
+    part: PartWriter,
+    stats: PartialStats,
+    counters: dict[str, int | float],
+) -> SampleRow:
+    """Count one sample and write it."""
+    pictures = {layer: own.of(task.chip.place) for layer, own in tile.pictures.items()}
+    sample, facts = sample_of(task, tile, pictures, batch.specs, batch.reads.scenes)
+    count(sample, batch.specs, pictures, stats, counters)
+    entry = part.add(sample)
+    return SampleRow(entry.key, entry.split, entry.offset, entry.size, entry.members, facts)
+
+
+def weave_task(batch: Batch, work: Path) -> int | TransientSourceError:
+    """As `weave_batch`; a source that did not answer comes back as a value, so that other batches go on."""
+    try:
+        return weave_batch(batch, work)
+    except TransientSourceError as error:
+        return error
+
+
+def _weave_series(tiles: Mapping[str, Sequence[ChipTask]], batch: Batch, spools: Mapping[str, Spool]) -> Tile:
+    """Layers of several dates, of all tiles together: a date is read once, and waits on disk, tile by tile."""
+    done = Tile()
+    waits = {t.chip.place.key: spools[name] for name, tasks in tiles.items() for t in tasks if name in spools}
+    for layer in batch.reads.imagery:
+        if batch.reads.limits[layer].rule.series:
+            _weave_layer(layer, list(tiles.values()), batch, done, waits)
+    return done
+
+
+def _weave_tile(tasks: Sequence[ChipTask], batch: Batch, series: Tile) -> Tile:
+    """Everything else of one tile, where `series` gave its chips no fate."""
+    reads = batch.reads
+    keys = {t.chip.place.key for t in tasks}
+    tile = Tile(dict(series.pictures), fates={k: f for k, f in series.fates.items() if k in keys})
+    for layer in reads.imagery:
+        if layer not in series.pictures:
+            _weave_layer(layer, [tasks], batch, tile, {})
+    for layer, label in reads.labels.items():
+        chips = [t.chip for t in tasks if t.chip.place.key not in tile.fates]
+        arrays, items, errors = read_label_chips(chips, layer, label, reads.scenes[layer])
+        for key, got in arrays.items():
+            tile.classes[layer][key] = (got, items[key])
+        for key, error in errors.items():
+            tile.fates[key] = Fate(key, "failed", "weave", "broken", layer, error.href, error.message)
+    return tile
+
+
+def _weave_layer(
+    layer: str, tiles: Sequence[Sequence[ChipTask]], batch: Batch, into: Tile, spools: Mapping[str, Spool]
+) -> None:
+    reads = batch.reads
+    own = into.pictures[layer] = Pictures(
+        layer, reads.imagery[layer], reads.limits[layer], reads.scenes[layer], layer in batch.blank, spools,
+        into.fates, into.amendments,
+    )  # fmt: skip
+    alive = [{t.chip.place.key: t for t in tasks if t.chip.place.key not in into.fates} for tasks in tiles]
+    own.weave(
+        [{key: t.chip for key, t in tile.items()} for tile in alive],
+        {key: t.chosen[layer] for tile in alive for key, t in tile.items()},
+    )

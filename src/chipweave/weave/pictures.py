@@ -1,0 +1,301 @@
+"""Imagery of a tile's chips: chosen scenes read once, laid over each other, held against `min_valid`, kept.
+
+Of a series one date of all chips is read after the other, and waits on disk: memory holds a date, not a series.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+from affine import Affine
+
+from chipweave.errors import PermanentSourceError
+from chipweave.model import MASK_BAD, MASK_NODATA, Fate, Place, Scene
+from chipweave.pixels import LayerRead, SceneArrays, compose, let_go, read_scene
+from chipweave.pixels.fused import whole
+from chipweave.pixels.masks import Mask
+from chipweave.pixels.mosaic import Values
+from chipweave.pixels.radiometry import INT16_NODATA
+from chipweave.plan.columns import Candidate
+from chipweave.plan.regions import Arrays, ReadWindow, read_chips
+from chipweave.plan.select import Limits
+from chipweave.plan.survey import Amendment, ChipScenes, choose_scenes
+from chipweave.weave.spool import Spool
+
+NARROW = 0.5
+"""Share of a chip below which the window around its missing pixels is read by itself: neighbours share no window."""
+
+Scenes = tuple[str, ...]
+"""Scenes of one step of a chip, in reading order."""
+
+Steps = tuple[Scenes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a picture: the scenes that gave pixels, their time, the valid share, and counts of its mask."""
+
+    items: tuple[str, ...] = ("",)
+    time: str = ""
+    valid: float = 0.0
+    known: int = 0
+    bad: int = 0
+
+
+GAP = Step()
+"""A step without a scene: no data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One imagery layer of one chip: ``([time,] band, y, x)``, its mask ``([time,] y, x)``, and every step's facts.
+
+    There is a time axis where the layer is a series; a step without a scene is `GAP`.
+    """
+
+    values: Values
+    mask: Mask | None
+    steps: tuple[Step, ...]
+
+    @property
+    def valid(self) -> float:
+        """Share of all steps' pixels that are data in every band, before bad ones are blanked."""
+        return sum(s.valid for s in self.steps) / len(self.steps)
+
+    @property
+    def cloud(self) -> float:
+        """Bad share of the pixels that the masks know."""
+        known = sum(s.known for s in self.steps)
+        return sum(s.bad for s in self.steps) / known if known else 0.0
+
+
+@dataclass(slots=True)
+class Pictures:
+    """One imagery layer of a tile's chips, or of a batch's where it is a series.
+
+    Parameters
+    ----------
+    layer, read, limits
+        Its name, how it is read, and what it may be; the rule of its limits says how many steps there are.
+    scenes
+        By id.
+    blank
+        Whether bad pixels become no data.
+    spools
+        Where the chips of a series wait, by key.
+    fates, amendments
+        Chips that came to nothing, and scenes that were passed over, are added here.
+    """
+
+    layer: str
+    read: LayerRead
+    limits: Limits
+    scenes: Mapping[str, Scene]
+    blank: bool
+    spools: Mapping[str, Spool]
+    fates: dict[str, Fate]
+    amendments: list[Amendment]
+    _chosen: dict[str, Steps] = field(default_factory=dict)
+    _steps: dict[str, dict[Scenes, Step]] = field(default_factory=lambda: defaultdict(dict))
+    _held: dict[str, tuple[Values, Mask | None]] = field(default_factory=dict)
+    _valid: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def series(self) -> bool:
+        """Whether its arrays have a time axis."""
+        return self.limits.rule.series
+
+    def weave(self, tiles: Sequence[Mapping[str, ChipScenes]], chosen: Mapping[str, Steps]) -> None:
+        """Read what was chosen; where a scene is broken, choose again without it, until every chip has a fate.
+
+        Of a series one date after the other, each tile by tile, so that neighbours share the blocks of their border.
+        """
+        chips, wanted = {key: chip for tile in tiles for key, chip in tile.items()}, dict(chosen)
+        while wanted:
+            self._chosen |= wanted
+            broken: dict[str, tuple[str, PermanentSourceError]] = {}
+            for step_of in self._dates(wanted):
+                for tile in tiles:
+                    own = {key: step_of[key] for key in tile if key in step_of and key not in broken}
+                    got, failed = _read_mosaics(chips, own, self.read, self.scenes)
+                    broken |= failed
+                    for key, parts in got.items():
+                        if key not in failed:
+                            self._add(key, own[key], parts)
+                if self.series:
+                    let_go()  # of this date's files and blocks: no other step reads them
+            for key in wanted:
+                if key not in broken:
+                    self._judge(key)
+            wanted = self._again(chips, broken)
+
+    def _dates(self, chosen: Mapping[str, Steps]) -> Iterator[dict[str, Scenes]]:
+        """Steps that are read together, by chip: of a series those of one date, else the only one."""
+        together: dict[tuple[date, int], dict[str, Scenes]] = defaultdict(dict)
+        for key, steps in chosen.items():
+            before: Counter[date] = Counter()
+            for items in steps:
+                day = self.scenes[items[0]].time.date() if self.series else date.min
+                if items not in self._steps[key]:  # it was read before another step was found broken
+                    together[day, before[day]][key] = items
+                before[day] += 1
+        for name in sorted(together):
+            yield together[name]
+
+    def _again(
+        self, chips: dict[str, ChipScenes], broken: Mapping[str, tuple[str, PermanentSourceError]]
+    ) -> dict[str, Steps]:
+        """Choose for some chips anew, each without the scene that it could not read."""
+        for key, (item, error) in broken.items():
+            self.amendments.append(Amendment(key, self.layer, item, "weave", error.href, error.message))
+            chips[key] = _without(chips[key], self.layer, item)
+        again, passed = choose_scenes(
+            [chips[k] for k in broken], self.layer, self.read, self.limits, self.scenes, "weave"
+        )
+        self.amendments += passed
+        chosen: dict[str, Steps] = {}
+        for key, choice in again.items():
+            if choice.chosen:
+                chosen[key] = tuple(m.candidate.scenes for m in choice.steps)
+            else:
+                error = broken[key][1]
+                self.fates[key] = Fate(
+                    key, "failed", "weave", "broken", self.layer, error.href, error.message
+                )
+        return chosen
+
+    def _add(self, key: str, items: Scenes, parts: Sequence[SceneArrays]) -> None:
+        """Compose one step of a chip, and keep it where enough of it is data."""
+        values, mask, used, full = compose(parts)
+        valid = self._valid[key] = float(np.count_nonzero(full)) / full.size
+        if valid == 0 or (self.limits.min_valid is not None and valid < self.limits.min_valid):
+            self._steps[key][items] = GAP
+            return
+        known = bad = 0
+        if mask is not None:
+            known, bad = int(np.count_nonzero(mask != MASK_NODATA)), int(np.count_nonzero(mask == MASK_BAD))
+            if self.blank:
+                values = np.where(mask == MASK_BAD, np.int16(INT16_NODATA), values)
+        gave = tuple(item for item, yes in zip(items, used, strict=False) if yes)
+        time = self.scenes[gave[0]].time.strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0").rstrip(".") + "Z"
+        self._steps[key][items] = Step(gave, time, valid, known, bad)
+        if self.series:
+            self.spools[key].put((self.layer, key, items), [values] if mask is None else [values, mask])
+        else:
+            self._held[key] = values, mask
+
+    def _judge(self, key: str) -> None:
+        """Drop a chip whose steps with enough data are too few."""
+        steps, need = self._steps[key], self.limits.rule.need
+        count = sum(steps[items] is not GAP for items in self._chosen[key])
+        if count >= need:
+            return
+        text = f"valid share of the bands is {self._valid[key]:.4f}"
+        if self.series:
+            text = f"{count} of the {need} dates that it needs have enough valid pixels"
+        self.fates[key] = Fate(key, "dropped", "weave", "valid", self.layer, "", text)
+
+    def of(self, place: Place) -> Picture:
+        """The picture of one chip; a series is fetched from where it waits."""
+        key, size, count = place.key, place.size, self.limits.rule.steps
+        own = [(items, self._steps[key][items]) for items in self._chosen[key]]
+        if not self.series:
+            return Picture(*self._held[key], tuple(step for _, step in own))
+        values = np.full((count, len(self.read.bands), size, size), INT16_NODATA, np.int16)
+        mask = None if self.read.mask is None else np.full((count, size, size), MASK_NODATA, np.uint8)
+        for n, (items, step) in enumerate(own):
+            if step is not GAP:
+                name = (self.layer, key, items)
+                self.spools[key].load(name, [values[n]] if mask is None else [values[n], mask[n]])
+        gaps = (GAP,) * (count - len(own))
+        return Picture(values, mask, (*(step for _, step in own), *gaps))
+
+
+def _without(chip: ChipScenes, layer: str, item: str) -> ChipScenes:
+    left: list[Candidate] = []
+    for candidate in chip.candidates[layer]:
+        scenes = tuple(s for s in candidate.scenes if s != item)
+        if scenes:
+            left.append(replace(candidate, scenes=scenes))
+    return replace(chip, candidates={**chip.candidates, layer: tuple(left)})
+
+
+def _read_mosaics(
+    chips: Mapping[str, ChipScenes],
+    chosen: Mapping[str, tuple[str, ...]],
+    read: LayerRead,
+    scenes: Mapping[str, Scene],
+) -> tuple[dict[str, list[SceneArrays]], dict[str, tuple[str, PermanentSourceError]]]:
+    """Scenes of each chip's candidate, the next only while pixels are missing; and what could not be read."""
+    got: dict[str, list[SceneArrays]] = defaultdict(list)
+    broken: dict[str, tuple[str, PermanentSourceError]] = {}
+    left = {key: list(items) for key, items in chosen.items()}
+    holes: dict[str, npt.NDArray[np.bool_]] = {}
+    while left:
+        by_scene: dict[str, list[str]] = defaultdict(list)
+        for key, queue in left.items():
+            by_scene[queue.pop(0)].append(key)
+        for item, keys in by_scene.items():
+            for place, arrays in _served([chips[k].place for k in keys], holes, _reader(scenes[item], read)):
+                if isinstance(arrays, PermanentSourceError):
+                    broken[place.key] = (item, arrays)
+                    continue
+                # Cut off its window: the sample needs it so, and what is counted on it runs several times as fast.
+                parts = [np.ascontiguousarray(a) for a in arrays]
+                scene = SceneArrays(parts[0], parts[1] if len(parts) > 1 else None)  # type: ignore[arg-type]
+                got[place.key].append(scene)
+                if left[place.key]:
+                    holes[place.key] = ~whole(scene.values) & holes.get(place.key, np.True_)
+        left = {k: q for k, q in left.items() if q and k not in broken and holes[k].any()}
+    return got, broken
+
+
+def _served(
+    places: Sequence[Place], holes: Mapping[str, npt.NDArray[np.bool_]], read: ReadWindow
+) -> Iterator[tuple[Place, Arrays | PermanentSourceError]]:
+    """As `read_chips`; where few pixels are missing yet, the window around these, in arrays without other data."""
+    boxes = {p.key: _around(holes[p.key]) for p in places if p.key in holes}
+    narrow = {key: box for key, box in boxes.items() if box[2] * box[3] < NARROW * holes[key].size}
+    wide = [p for p in places if p.key not in narrow]
+    if wide:
+        yield from read_chips(wide, read)
+    for place in places:
+        if place.key not in narrow:
+            continue
+        row, col, height, width = narrow[place.key]
+        try:
+            parts = read(place.crs, place.affine * Affine.translation(col, row), (height, width))
+        except PermanentSourceError as error:
+            yield place, error
+            continue
+        arrays = [
+            np.full(
+                (*a.shape[:-2], place.size, place.size),
+                INT16_NODATA if a.dtype == np.int16 else MASK_NODATA,
+                a.dtype,
+            )
+            for a in parts
+        ]
+        for array, part in zip(arrays, parts, strict=True):
+            array[..., row : row + height, col : col + width] = part
+        yield place, tuple(arrays)
+
+
+def _around(holes: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """(row, col, height, width) of the window around what is true."""
+    rows, cols = np.flatnonzero(holes.any(axis=1)), np.flatnonzero(holes.any(axis=0))
+    row, col = int(rows[0]), int(cols[0])
+    return row, col, int(rows[-1]) + 1 - row, int(cols[-1]) + 1 - col
+
+
+def _reader(scene: Scene, read: LayerRead) -> ReadWindow:
+    def window(crs: str, affine: Affine, shape: tuple[int, int]) -> Arrays:
+        arrays = read_scene(scene, read, crs, affine, shape)
+        return (arrays.values,) if arrays.mask is None else (arrays.values, arrays.mask)
+
+    return window
