@@ -234,7 +234,7 @@ def test_each_candidate_says_why():
         "c": "cloud 0.2000 above max_cloud 0.1000",
         "d": "valid 0.5000 below min_valid 0.9000",
         "e": "valid 0.0000 below min_valid 0.9000",
-        "f": "not measured: another had no bad or missing pixel, or max_candidates was reached",
+        "f": "not measured: enough had no bad or missing pixel, or max_candidates was reached",
     }
 
 

@@ -7,18 +7,22 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import pyproj
 import pytest
+import shapely
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
-from test_weave import NODATA, UTM, WC, WEST, X, Y, add_label, add_scene, build, picture, recipe
+from test_weave import NODATA, SIDE, UTM, WC, WEST, X, Y, add_label, add_scene, build, picture, recipe
 
-from chipweave import run
+from chipweave import open_dataset, run
 from chipweave.errors import ChipweaveError
+from chipweave.plan import decide
 from chipweave.plan.columns import Candidate
 from chipweave.plan.select import Limits, Measured, Series
+from chipweave.weave import batch as batch_room
 from chipweave.weave.spool import Spool
-from tiny import load, outline
+from tiny import load, north_up, outline, write_tif
 from worlds.harness import chipweave, digests, ledger
 
 SERIES = {"select": {"method": "series", "max": 3}}
@@ -72,6 +76,26 @@ def test_clouds_beyond_the_limit_are_no_step_and_too_few_steps_are_no_series():
     assert own.rule.choose([date(1, 0.6)], own).reason == "cloud"
     assert own.rule.choose([date(1, broken="gone")], own).reason == "broken"
     assert own.rule.choose([], own).reason == "no_scene"
+
+
+def test_an_orbit_that_comes_again_some_seconds_early_keeps_the_gap():
+    own, found = limits(3, need=3, gap=5), []
+    for day, second in ((1, 21), (6, 19), (11, 22)):
+        time = f"2021-06-{day:02d}T10:36:{second:02d}+00:00"
+        found.append(Measured(Candidate((f"d{day}",), time, 1.0, 0.0, True), 0.0, 1.0))
+    assert taken(own.rule.choose(found, own)) == ["d1", "d6", "d11"]
+
+
+def test_where_the_clearest_date_leaves_too_few_others_are_taken():
+    own = limits(2, need=2, gap=5)
+    assert taken(own.rule.choose([date(1, 0.1), date(4, 0.0), date(7, 0.1)], own)) == ["d01", "d07"]
+
+
+def test_a_broken_date_fails_a_chip_only_where_it_is_to_blame():
+    own = limits(6, need=3, max_cloud=0.5)
+    short = [date(1), date(8, 0.9), date(20, broken="gone")]
+    assert own.rule.choose(short, own).reason == "steps"
+    assert own.rule.choose([*short, date(25)], own).reason == "broken"
 
 
 def test_reading_stops_when_clear_dates_fill_the_series_or_candidates_a_step_are_spent():
@@ -216,6 +240,36 @@ def test_a_broken_date_is_replaced_by_another(tmp_path):
         np.testing.assert_array_equal(sample.arrays["s2"][0, 0], picture(1)[row : row + 16, col : col + 16])
 
 
+def test_a_date_that_is_broken_in_two_zones_of_one_batch(tmp_path, monkeypatch):
+    """The scenes lie over 12° E: chips of both zones are measured again, each on its own grid."""
+    monkeypatch.setattr(decide, "few_tiles", lambda _: 1)
+    left, top = pyproj.Transformer.from_crs("EPSG:4326", UTM, always_xy=True).transform(12.0, 46.9)
+    left, top = round(left / 20) * 20 - 200.0, round(top / 20) * 20.0
+    items = []
+    for day in (1, 8, 15):
+        item = add_scene(tmp_path, f"D{day:02d}", day=day, seed=day)
+        for key, res in (("red", 10), ("scl", 20)):
+            values = picture(day) if key == "red" else np.full((32, 32), 4, np.uint8)
+            write_tif(tmp_path / f"D{day:02d}" / f"{key}.tif", values, UTM, north_up(left, top, res), 0)
+        footprint = outline(UTM, left, top - SIDE, left + SIDE, top)
+        item["geometry"], item["bbox"] = shapely.geometry.mapping(footprint), list(footprint.bounds)
+        item["properties"] = {k: v for k, v in item["properties"].items() if k != "proj:bbox"} | {
+            "eo:cloud_cover": day
+        }
+        items.append(item)
+    path = tmp_path / "D01" / "red.tif"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 8])
+    s2 = {"select": {"method": "series", "max": 2}, "bands": ["red"], "min_valid": 99}
+    out = tmp_path / "out"
+    area = outline(UTM, left + 40, top - SIDE + 40, left + SIDE - 40, top - 40)
+    samples = build(recipe(tmp_path, items, area=area, s2=s2, chips={"size": 8}), out)
+    chips = pd.read_parquet(out / "plan" / "chips.parquet").query("state == 'kept'")
+    assert chips.groupby("batch")["crs"].nunique().max() == 2, "no batch holds both zones"
+    assert len(samples) == len(chips) > 20
+    for sample in samples.values():
+        assert sample.meta["layers"]["s2"]["items"] == [["D08"], ["D15"]]
+
+
 def test_two_dates_of_one_day_are_two_steps(tmp_path):
     items = [
         add_scene(tmp_path, "D01", day=1, seed=1),
@@ -226,6 +280,35 @@ def test_two_dates_of_one_day_are_two_steps(tmp_path):
     assert {tuple(map(tuple, s.meta["layers"]["s2"]["items"])) for s in samples.values()} == {
         (("D01",), ("D01b",))
     }
+
+
+def test_two_series_have_their_own_times(tmp_path):
+    items = stack(tmp_path, 1, 8, 20)
+    early = {"collection": "sentinel-2-l2a", "bands": ["red"], "time": "2021-06-01/2021-06-10",
+             "select": {"method": "series", "max": 2}}  # fmt: skip
+    late = {**early, "time": "2021-06-11/2021-06-30", "select": {"method": "series", "max": 3},
+            "steps": {"missing": "nodata"}}  # fmt: skip
+    loaded = recipe(tmp_path, items, imagery={"early": early, "late": late})
+    run.build(loaded, tmp_path / "out", workers=0)
+    with open_dataset(tmp_path / "out") as dataset:
+        sample = dataset.to_xarray(dataset.keys[0])
+    assert sample["early"].dims == ("early_time", "band", "y", "x")
+    assert sample["late_mask"].dims == ("late_time", "y", "x")
+    assert [str(t)[:10] for t in sample["late_time"].values] == ["2021-06-20", "NaT", "NaT"]
+    index = pd.read_parquet(tmp_path / "out" / "index.parquet")
+    assert set(index["late_valid_fraction"]) == {1 / 3}
+    chips = pd.read_parquet(tmp_path / "out" / "plan" / "chips.parquet")
+    assert set(chips["late_valid_fraction"]) == {1 / 3}
+
+
+def test_files_that_wait_are_few_however_many_tiles(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(batch_room, "Spool", lambda folder: opened.append(Spool(folder)) or opened[-1])
+    monkeypatch.setattr(batch_room, "SPOOLS", 2)
+    loaded = recipe(tmp_path, stack(tmp_path, 1, 8, 20), s2=SERIES)
+    assert len(build(loaded, tmp_path / "out", tile_px=16)) == 16
+    chips = pd.read_parquet(tmp_path / "out" / "plan" / "chips.parquet")
+    assert len(opened) <= 2 * chips["batch"].nunique() < chips["tile"].nunique()
 
 
 def test_pixels_and_bytes_of_a_series_do_not_depend_on_workers_or_tiles(tmp_path):
@@ -254,6 +337,10 @@ def test_pixels_and_bytes_of_a_series_do_not_depend_on_workers_or_tiles(tmp_path
         ({"select": {"method": "series", "max": 3}, "steps": {"max": 4}}, "select.max says 3"),
         ({"select": {"method": "series", "max": 3}, "steps": {"min": 4}}, "is more than max, 3"),
         ({"select": {"method": "series", "max": 3, "min_gap": "-5d"}}, "is less than no time"),
+        (
+            {"select": {"method": "series", "max": 3, "min_gap": "9999999999d"}},
+            "is longer than time is counted",
+        ),
         ({"steps": {"min": 1}}, "has one step"),
     ],
 )

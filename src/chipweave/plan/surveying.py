@@ -267,29 +267,36 @@ def survey_task(task: SurveyTask, work: Path) -> dict[str, Any] | TransientSourc
     table, counts = tables.match_table(found, labels, task.reads)
     with atomic_path(table_path) as temporary:
         tables.write_scratch(temporary, table)
-    content = {"digest": task.digest, "number": task.number, "rows": counts, **_receipt(found, amendments)}
+    steps = {layer: limits.rule.steps for layer, limits in task.reads.limits.items()}
+    content = {
+        "digest": task.digest,
+        "number": task.number,
+        "rows": counts,
+        **_receipt(found, amendments, steps),
+    }
     text = json.dumps(content)
     atomic_write_text(path, text)
     result: dict[str, Any] = json.loads(text)
     return result
 
 
-def _receipt(found: Mapping[str, Found], amendments: Sequence[Amendment]) -> dict[str, Any]:
-    """What main needs to know of each chip, in the order of `found`."""
+def _receipt(
+    found: Mapping[str, Found], amendments: Sequence[Amendment], steps: Mapping[str, int]
+) -> dict[str, Any]:
+    """What main needs to know of each chip, in the order of `found`; `steps` by imagery layer."""
     layers = list(next(iter(found.values())).choices)
     return {
-        "choices": {n: [_line(f.choices[n]) for f in found.values()] for n in layers},
+        "choices": {n: [_line(f.choices[n], steps[n]) for f in found.values()] for n in layers},
         "facts": [f.facts for f in found.values()],
         "errors": [f.error for f in found.values()],
         "amendments": [asdict(a) for a in amendments],
     }
 
 
-def _line(choice: Choice) -> tuple[bool, str, str, str, float, float]:
-    looked = choice.steps or choice.ranked[:1]
-    if not looked:
-        return (choice.chosen, choice.reason, choice.error, choice.href, float("nan"), float("nan"))
-    cloud, valid = (
-        sum(values) / len(looked) for values in zip(*((m.cloud, m.valid) for m in looked), strict=True)
-    )
-    return (choice.chosen, choice.reason, choice.error, choice.href, cloud, valid)
+def _line(choice: Choice, steps: int) -> tuple[bool, str, str, str, float, float]:
+    said = (choice.chosen, choice.reason, choice.error, choice.href)
+    if choice.chosen:  # as in the sample: a step that is missing has no valid pixel
+        cloud = sum(m.cloud for m in choice.steps) / choice.taken
+        return (*said, cloud, sum(m.valid for m in choice.steps) / steps)
+    best = choice.best if choice.ranked else None
+    return (*said, best.cloud, best.valid) if best is not None else (*said, float("nan"), float("nan"))

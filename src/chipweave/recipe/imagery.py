@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, Tag, model_validator
@@ -29,6 +30,7 @@ from chipweave.recipe.base import (
     one_of,
     refused,
 )
+from chipweave.recipe.interval import duration
 
 Resampling = Literal["auto", "nearest", "bilinear", "cubic", "mean", "mode"]
 
@@ -128,7 +130,7 @@ class Select(Node):
 
 
 class Steps(Node):
-    """How many steps a series has: every sample has as many, the last ones without data where dates are missing."""
+    """How many steps a series has: every sample has as many, without data where dates are missing."""
 
     min: Count | None = Field(None, description="At least this many dates, else the chip is dropped.")
     max: Count | None = Field(None, description="Steps of every sample, as `max` of `select` says.")
@@ -289,7 +291,11 @@ class Imagery(Node):
             return self
         if self.series_steps is None:
             raise refused("a series needs max: every sample has as many steps", at="select")
-        if (self.select.min_gap or "").startswith("-"):
+        try:
+            gap = duration(self.select.min_gap or "0d")
+        except OverflowError:
+            raise refused("is longer than time is counted", at="select.min_gap") from None
+        if gap < timedelta(0):
             raise refused("is less than no time", at="select.min_gap")
         if self.steps is not None:
             if self.select.max is not None and self.steps.max not in {None, self.select.max}:

@@ -93,11 +93,13 @@ class Reader:
         """Sample as a Dataset, one variable a layer, with coordinates and CRS as rioxarray knows them.
 
         Imagery has a coordinate ``band``, named ``{layer}_band`` where layers of the sample have different
-        bands; a layer on a grid of its own has ``{layer}_y`` and ``{layer}_x``.
+        bands; a layer on a grid of its own has ``{layer}_y`` and ``{layer}_x``. A series has ``time`` (NaT where
+        a step is missing), named ``{layer}_time`` where there are several; its mask shares it.
         """
         meta, arrays = self.read(key)
         layers: Mapping[str, Any] = meta["layers"]
         shared = len({tuple(v["bands"]) for v in layers.values() if "band" in v["dims"]}) <= 1
+        series = [n for n, v in layers.items() if v["dims"][0] == "time" and v["kind"] == "imagery"]
         out = xr.Dataset(attrs={k: v for k, v in meta.items() if k in ("key", "split", "bbox")})
         chip = (tuple(meta["transform"]), meta["height"], meta["width"])
         for name, array in arrays.items():
@@ -106,6 +108,8 @@ class Reader:
             renamed = {"y": f"{name}_y", "x": f"{name}_x"} if own else {}
             if not shared:
                 renamed["band"] = f"{name}_band"
+            if len(series) > 1:
+                renamed["time"] = f"{name.removesuffix('_mask') if layer['kind'] == 'mask' else name}_time"
             dims = [renamed.get(d, d) for d in layer["dims"]]
             out[name] = xr.Variable(
                 dims, array.copy(), {k: v for k, v in layer.items() if k not in _NOT_ATTRS}
@@ -187,6 +191,9 @@ def _coordinates(layer: Mapping[str, Any], dims: list[str], shape: tuple[int, ..
     sizes = dict(zip(layer["dims"], zip(dims, shape, strict=True), strict=True))
     affine = Affine(*layer["transform"])
     coordinates: dict[str, Any] = {}
+    if "time" in sizes:
+        texts = [text.removesuffix("Z") or "NaT" for text in layer["datetime"]]
+        coordinates[sizes["time"][0]] = np.array(texts, "datetime64[ns]")
     if "band" in sizes:
         coordinates[sizes["band"][0]] = list(layer["bands"])
     if affine.b == affine.d == 0:

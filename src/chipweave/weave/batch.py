@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,9 @@ from chipweave.shards.stats import PartialStats
 from chipweave.weave.pictures import Pictures
 from chipweave.weave.samples import Tile, count, sample_of
 from chipweave.weave.spool import Spool
+
+SPOOLS = 16
+"""Files a batch in which its series wait: a dense batch has as many tiles, one of scattered chips hundreds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ def weave_batch(batch: Batch, work: Path) -> int:
     name = part_name(batch.number)
     with gdal_session(), ExitStack() as stack, PartWriter(work / name, batch.encoding) as part:
         long = any(limits.rule.series for limits in reads.limits.values())
-        spools = {tile: stack.enter_context(Spool(work)) for tile in tiles if long}
+        spools = _spools(tiles, work, stack) if long else {}
         series = _weave_series(tiles, batch, spools)
         amendments = list(series.amendments)
         for tile_name, tasks in tiles.items():
@@ -95,8 +98,9 @@ def weave_batch(batch: Batch, work: Path) -> int:
                     rows.append(_write(task, tile, batch, part, stats, counters))
                     fate = Fate(task.chip.place.key, "written", "weave")
                 fates.append(fate)
-            if long:
-                spools[tile_name].close()
+            spool = spools.pop(tile_name, None)
+            if spool is not None and spool not in spools.values():
+                spool.close()
         part.close()
         size, xxh3 = part.bytes, part.xxh3
     receipt = Receipt(
@@ -129,6 +133,13 @@ def weave_task(batch: Batch, work: Path) -> int | TransientSourceError:
         return weave_batch(batch, work)
     except TransientSourceError as error:
         return error
+
+
+def _spools(tiles: Collection[str], work: Path, stack: ExitStack) -> dict[str, Spool]:
+    """One for some neighbouring tiles each, closed when the last of them is written."""
+    share = -(-len(tiles) // SPOOLS)
+    opened = [stack.enter_context(Spool(work)) for _ in range(0, len(tiles), share)]
+    return {tile: opened[n // share] for n, tile in enumerate(tiles)}
 
 
 def _weave_series(tiles: Mapping[str, Sequence[ChipTask]], batch: Batch, spools: Mapping[str, Spool]) -> Tile:

@@ -132,7 +132,9 @@ class Pictures:
             for key in wanted:
                 if key not in broken:
                     self._judge(key)
-            wanted = self._again(chips, broken)
+            wanted = {}
+            for tile in tiles:
+                wanted |= self._again(chips, {key: broken[key] for key in tile if key in broken})
 
     def _dates(self, chosen: Mapping[str, Steps]) -> Iterator[dict[str, Scenes]]:
         """Steps that are read together, by chip: of a series those of one date, else the only one."""
@@ -150,7 +152,7 @@ class Pictures:
     def _again(
         self, chips: dict[str, ChipScenes], broken: Mapping[str, tuple[str, PermanentSourceError]]
     ) -> dict[str, Steps]:
-        """Choose for some chips anew, each without the scene that it could not read."""
+        """Choose for some chips of one tile anew, each without the scene that it could not read."""
         for key, (item, error) in broken.items():
             self.amendments.append(Amendment(key, self.layer, item, "weave", error.href, error.message))
             chips[key] = _without(chips[key], self.layer, item)

@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 
 from chipweave.plan.columns import Candidate, Queue
 
-NOT_MEASURED = "not measured: another had no bad or missing pixel, or max_candidates was reached"
+NOT_MEASURED = "not measured: enough had no bad or missing pixel, or max_candidates was reached"
 
 
 class Rule(Protocol):
@@ -164,10 +164,10 @@ def ranking(measured: Sequence[Measured], limits: Limits) -> list[Measured]:
     return ranked
 
 
-def refused(ranked: tuple[Measured, ...], limits: Limits, short: str = "") -> Choice:
-    """No choice, and its reason: what broke, else clouds or missing pixels, or `short` where some would do."""
+def refused(ranked: tuple[Measured, ...], limits: Limits, short: str = "", *, blamed: bool = True) -> Choice:
+    """No choice, and its reason: what broke, if it is to blame, else clouds or missing pixels, or `short` of some."""
     broken = next((m.candidate for m in ranked if m.candidate.broken), None)
-    if broken is not None:
+    if broken is not None and blamed:
         return Choice(ranked, reason="broken", error=broken.broken, href=broken.scenes[0])
     if not ranked:
         return Choice((), reason="no_scene")

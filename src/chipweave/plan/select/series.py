@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar
 
 from chipweave.plan.columns import Candidate
+from chipweave.plan.match import DATATAKE_GAP
 from chipweave.plan.select.ranking import Choice, Limits, Measured, explained, ranking, refused, unread
 
 
@@ -15,14 +16,17 @@ from chipweave.plan.select.ranking import Choice, Limits, Measured, explained, r
 class Series:
     """Dates within limits, the least cloudy ones first, none nearer to another than `min_gap`.
 
+    Where these are too few, dates from the earliest on: no other choice holds more that keep the gap.
+
     Parameters
     ----------
     steps
-        Steps of every sample; a chip with fewer dates has no data in its last ones.
+        Steps of every sample; a step without a date has no data.
     need
         Dates without which a chip is dropped.
     min_gap
-        Least time between two dates.
+        Least time between two dates, to the length of a datatake: an orbit comes again in five days and some seconds
+        more or less.
     """
 
     series: ClassVar[bool] = True
@@ -43,13 +47,19 @@ class Series:
         """Take dates from the top of the ranking as long as there are steps."""
         measured, rest = unread(measured, left)
         listed = ranking(measured, limits)
-        taken = self._apart([m for m in listed if m.within(limits)])
+        good = [m for m in listed if m.within(limits)]
+        taken = self._apart(good)
+        if len(taken) < self.need:
+            taken = self._apart(sorted(good, key=_time))
         if len(taken) < self.need:
             ranked = tuple(explained(m, limits, "", "within limits, but too few are") for m in listed)
-            return replace(refused(ranked, limits, "steps"), rest=rest)
+            others = [m for m in listed if m.candidate.broken]
+            reaches = len(self._apart(sorted([*good, *others], key=_time))) >= self.need
+            blamed = reaches or not any(m.measured for m in listed)
+            return replace(refused(ranked, limits, "steps", blamed=blamed), rest=rest)
         steps = [
             explained(m, limits, f"step {n + 1} of {len(taken)}")
-            for n, m in enumerate(sorted(taken, key=lambda m: (m.candidate.time, m.candidate.scenes[0])))
+            for n, m in enumerate(sorted(taken, key=_time))
         ]
         full = len(taken) == self.steps
         why = "within limits, ranked lower" if full else "within limits, too near to a clearer date"
@@ -61,11 +71,17 @@ class Series:
         """The first ones of a ranking that keep the gap, as many as there are steps."""
         taken: list[Measured] = []
         times: list[datetime] = []
+        gap = self.min_gap - DATATAKE_GAP
         for m in ranked:
             time = datetime.fromisoformat(m.candidate.time)
-            if all(abs(time - other) >= self.min_gap for other in times):
+            if all(abs(time - other) >= gap for other in times):
                 taken.append(m)
                 times.append(time)
             if len(taken) == self.steps:
                 break
         return taken
+
+
+def _time(m: Measured) -> tuple[str, str]:
+    """The order of time; ids between two of one moment."""
+    return m.candidate.time, m.candidate.scenes[0]
