@@ -168,9 +168,9 @@ def _needed_over_seam(world: World, scenes: str, places: Sequence[Place]) -> int
 
 
 def memory(size: Size) -> Figures:
-    """Peak memory of one worker over 2 and over 20 full tiles."""
+    """Peak memory of one worker over a row of ten full tiles, which fills its cache of blocks, and over ten rows."""
     tile, chip = (128, 64) if size.quick else (2048, 256)
-    little, large = (1, 2), (2, 2) if size.quick else (5, 4)
+    little, large = ((1, 2), (2, 2)) if size.quick else ((1, 10), (10, 10))
     items = flat_world(shared.cache() / ("flat-quick" if size.quick else "flat"), large, tile)
     peaks = {}
     with scratch("memory") as work:

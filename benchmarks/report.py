@@ -66,7 +66,7 @@ ROWS: Final = (
     Row(
         "peak_rss_ratio_10x_area",
         "memory",
-        "peak of one process over 20 tiles of 2048 px against 2 tiles",
+        "peak of one process over 100 tiles of 2048 px against 10",
         1.1,
     ),
     Row("peak_rss_ratio_24_dates", "dates", "peak with 24 dates a chip against one", 1.1),

@@ -31,7 +31,7 @@ DRIVERS = ("GTiff", "JP2OpenJPEG")
 MAX_HANDLES = 128
 """Open files a thread keeps; the least recently used one is closed."""
 
-CACHE_BYTES = 192 << 20
+CACHE_BYTES = 128 << 20
 """Decoded blocks that a thread keeps."""
 
 _FAST = "LIBERTIFF"

@@ -98,6 +98,7 @@ def weave_batch(batch: Batch, work: Path) -> int:
                     rows.append(_write(task, tile, batch, part, stats, counters))
                     fate = Fate(task.chip.place.key, "written", "weave")
                 fates.append(fate)
+            del tile, fate  # the next one needs the room
             spool = spools.pop(tile_name, None)
             if spool is not None and spool not in spools.values():
                 spool.close()

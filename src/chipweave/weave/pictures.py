@@ -124,7 +124,8 @@ class Pictures:
                     own = {key: step_of[key] for key in tile if key in step_of and key not in broken}
                     got, failed = _read_mosaics(chips, own, self.read, self.scenes)
                     broken |= failed
-                    for key, parts in got.items():
+                    for key in list(got):
+                        parts = got.pop(key)  # the next tile needs the room
                         if key not in failed:
                             self._add(key, own[key], parts)
                 if self.series:
