@@ -222,8 +222,11 @@ def workers(size: Size) -> Figures:
     with scratch("workers") as work:
         recipe = builds.write_recipe(work / "dense", catalog(world, "AC"), places, imagery=layers)
         build = builds.builder(recipe, len(places))
+        plain = builds.write_recipe(work / "plain", catalog(world, "A"), world.places)
+        _, said = builds.child(plain, work / "out", expect=len(world.places))
+        chip = said["cpu_rest_s"] / len(world.places)  # of the same minutes: what the scheduler's share is of
         tiny = {"steps": 200_000, "chips": (200, 2_000), "squeeze": 200.0, "idle": 0.2}
-        return dict(measure(build, work, size.rounds, **(tiny if size.quick else {})))
+        return dict(measure(build, work, size.rounds, seconds_a_chip=chip, **(tiny if size.quick else {})))
 
 
 def planning(size: Size) -> Figures:
