@@ -5,6 +5,7 @@ Every failure leaves as a `TransientSourceError` (retry) or a `PermanentSourceEr
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import threading
@@ -89,8 +90,14 @@ def keep_open() -> Iterator[None]:
 
 
 def let_go() -> None:
-    """Close this thread's files and forget their blocks: what comes next reads others."""
+    """Close this thread's files, forget their blocks and give the room back: what comes next reads others.
+
+    The C library keeps what was freed between things that stay: 50 MB after a hundred files.
+    """
     handles.close()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # glibc has it
+        trim(0)
 
 
 def is_remote(href: str) -> bool:

@@ -26,7 +26,7 @@ Cells = npt.NDArray[np.int64]
 
 
 def read_chips(
-    places: Sequence[Place], read: ReadWindow
+    places: Sequence[Place], read: ReadWindow, most: int | None = None
 ) -> Iterator[tuple[Place, Arrays | PermanentSourceError]]:
     """Arrays of each place, cut from common windows.
 
@@ -37,6 +37,8 @@ def read_chips(
     read
         Called once a window; once a place where its window cannot be read: a broken block spoils its own chips
         alone.
+    most
+        Pixels of a window of several chips.
 
     Yields
     ------
@@ -49,7 +51,7 @@ def read_chips(
         [(round((top - p.y) / p.resolution), round((p.x - left) / p.resolution)) for p in places], np.int64
     )
     extent = cells.max(axis=0) + first.size
-    for group in windows(cells, first.size):
+    for group in windows(cells, first.size, most):
         corner = cells[group].min(axis=0)
         shape = cells[group].max(axis=0) + first.size - corner
         x, y = left + float(corner[1]) * first.resolution, top - float(corner[0]) * first.resolution
@@ -79,7 +81,7 @@ def _each(places: Sequence[Place], read: ReadWindow) -> Iterator[tuple[Place, Ar
             yield place, error
 
 
-def windows(cells: Cells, size: int) -> Iterator[npt.NDArray[np.intp]]:
+def windows(cells: Cells, size: int, most: int | None = None) -> Iterator[npt.NDArray[np.intp]]:
     """Chips that are read together, by number: cut at the widest gap until each common window is dense.
 
     Parameters
@@ -88,6 +90,8 @@ def windows(cells: Cells, size: int) -> Iterator[npt.NDArray[np.intp]]:
         (row, col) of each chip's first pixel, (n, 2).
     size
         Of a chip, in pixels.
+    most
+        Pixels of a window of several chips.
     """
     waiting = [np.arange(len(cells))]
     while waiting:
@@ -95,7 +99,8 @@ def windows(cells: Cells, size: int) -> Iterator[npt.NDArray[np.intp]]:
         own = cells[group]
         extent = own.max(axis=0) + size - own.min(axis=0)
         distinct = len({*map(tuple, own.tolist())})
-        if distinct == 1 or extent[0] * extent[1] <= SPARSE * distinct * size**2:
+        area = int(extent[0] * extent[1])
+        if distinct == 1 or (area <= SPARSE * distinct * size**2 and area <= (most or area)):
             yield group
             continue
         first, second = _cut(own, extent)

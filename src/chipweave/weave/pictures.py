@@ -36,6 +36,10 @@ Scenes = tuple[str, ...]
 Steps = tuple[Scenes, ...]
 
 
+SERIES_PX = 2048 * 1024
+"""Most pixels of a series' windows, half a tile: what GDAL keeps of a hundred files has taken the room of the rest."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of a picture: the scenes that gave pixels, their time, the valid share, and counts of its mask."""
@@ -122,12 +126,7 @@ class Pictures:
             for step_of in self._dates(wanted):
                 for tile in tiles:
                     own = {key: step_of[key] for key in tile if key in step_of and key not in broken}
-                    got, failed = _read_mosaics(chips, own, self.read, self.scenes)
-                    broken |= failed
-                    for key in list(got):
-                        parts = got.pop(key)  # the next tile needs the room
-                        if key not in failed:
-                            self._add(key, own[key], parts)
+                    broken |= self._read(chips, own)
                 if self.series:
                     let_go()  # of this date's files and blocks: no other step reads them
             for key in wanted:
@@ -136,6 +135,17 @@ class Pictures:
             wanted = {}
             for tile in tiles:
                 wanted |= self._again(chips, {key: broken[key] for key in tile if key in broken})
+
+    def _read(
+        self, chips: Mapping[str, ChipScenes], chosen: Mapping[str, Scenes]
+    ) -> dict[str, tuple[str, PermanentSourceError]]:
+        """One step of some chips, kept; and those that a scene cannot serve."""
+        most = SERIES_PX if self.series else None
+        got, broken = _read_mosaics(chips, chosen, self.read, self.scenes, most)
+        for key, parts in got.items():
+            if key not in broken:
+                self._add(key, chosen[key], parts)
+        return broken
 
     def _dates(self, chosen: Mapping[str, Steps]) -> Iterator[dict[str, Scenes]]:
         """Steps that are read together, by chip: of a series those of one date, else the only one."""
@@ -233,6 +243,7 @@ def _read_mosaics(
     chosen: Mapping[str, tuple[str, ...]],
     read: LayerRead,
     scenes: Mapping[str, Scene],
+    most: int | None,
 ) -> tuple[dict[str, list[SceneArrays]], dict[str, tuple[str, PermanentSourceError]]]:
     """Scenes of each chip's candidate, the next only while pixels are missing; and what could not be read."""
     got: dict[str, list[SceneArrays]] = defaultdict(list)
@@ -244,7 +255,9 @@ def _read_mosaics(
         for key, queue in left.items():
             by_scene[queue.pop(0)].append(key)
         for item, keys in by_scene.items():
-            for place, arrays in _served([chips[k].place for k in keys], holes, _reader(scenes[item], read)):
+            for place, arrays in _served(
+                [chips[k].place for k in keys], holes, _reader(scenes[item], read), most
+            ):
                 if isinstance(arrays, PermanentSourceError):
                     broken[place.key] = (item, arrays)
                     continue
@@ -259,14 +272,14 @@ def _read_mosaics(
 
 
 def _served(
-    places: Sequence[Place], holes: Mapping[str, npt.NDArray[np.bool_]], read: ReadWindow
+    places: Sequence[Place], holes: Mapping[str, npt.NDArray[np.bool_]], read: ReadWindow, most: int | None
 ) -> Iterator[tuple[Place, Arrays | PermanentSourceError]]:
     """As `read_chips`; where few pixels are missing yet, the window around these, in arrays without other data."""
     boxes = {p.key: _around(holes[p.key]) for p in places if p.key in holes}
     narrow = {key: box for key, box in boxes.items() if box[2] * box[3] < NARROW * holes[key].size}
     wide = [p for p in places if p.key not in narrow]
     if wide:
-        yield from read_chips(wide, read)
+        yield from read_chips(wide, read, most)
     for place in places:
         if place.key not in narrow:
             continue
