@@ -12,8 +12,10 @@ import shutil
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -171,7 +173,12 @@ def memory(size: Size) -> Figures:
     """Peak memory of one worker over a row of ten full tiles, which fills its cache of blocks, and over ten rows."""
     tile, chip = (128, 64) if size.quick else (2048, 256)
     little, large = ((1, 2), (2, 2)) if size.quick else ((1, 10), (10, 10))
-    items = flat_world(shared.cache() / ("flat-quick" if size.quick else "flat"), large, tile)
+    # In a process of its own: a build's peak begins at the size of who started it.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+        made = apart.submit(
+            flat_world, shared.cache() / ("flat-quick" if size.quick else "flat"), large, tile
+        )
+        items = made.result()
     peaks = {}
     with scratch("memory") as work:
         for tiles in (

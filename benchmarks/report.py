@@ -190,7 +190,7 @@ Measured {date}: {cores} cores, Python {python}, GDAL {gdal}, {rounds} rounds, w
   once.
 - `make bench-peers` installs rslearn into `.venv-peers`; `make bench` finds it there.
 - `python -m benchmarks --only engine --rounds 1` measures one part and leaves the other figures as they were. The
-  parts: engine, build, memory, workers, planning, shards, rslearn.
+  parts: engine, build, memory, dates, workers, planning, shards, rslearn.
 
 ## What is in a round of the engine
 

@@ -139,6 +139,13 @@ def _cluster(count: int) -> Iterator[tuple[Any, Any]]:
 def dask_setup(_worker: object) -> None:
     """Dask calls this in every local worker: Ctrl-C reaches all processes, and is for the build, which ends them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The process that workers are forked from read Dask's settings before ours: a heartbeat that finds the scheduler
+    # gone would be a traceback.
+    for name in (
+        "distributed",
+        *(n for n in logging.root.manager.loggerDict if n.startswith("distributed.")),
+    ):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _stays_open() -> Any:
