@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from chipweave.recipe import load_recipe
     from chipweave.run import build
     from chipweave.shards.reader import Reader as open_dataset  # noqa: N813 - a call, to its users
+
+# Arrow's own allocator keeps tens of megabytes for every megabyte that was asked of it; this must be said before Arrow
+# is imported.
+os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 __version__ = version("chipweave")
 __all__ = ["__version__", "build", "load_recipe", "open_dataset", "show", "splits", "verify"]

@@ -10,7 +10,8 @@ import rasterio
 from rasterio.transform import from_origin
 
 from chipweave import run
-from chipweave.pixels import counts
+from chipweave.pixels import counts, read
+from chipweave.pixels.kept import Kept
 from tiny import UTM, load, outline
 from worlds.harness import read_samples
 from worlds.stac import item, write_catalog
@@ -127,3 +128,24 @@ def test_over_a_seam_each_scene_gives_its_own_blocks(tmp_path):
     seam = [s for s in samples.values() if len(s.meta["layers"]["s2"]["items"][0]) == 2]
     assert len(seam) == 16
     assert counts.decoded <= 1.2 * 2 * (64 + 16)
+
+
+def test_blocks_that_no_tile_to_come_needs_leave_room_for_those_that_one_does(tmp_path, monkeypatch):
+    """Batches of four tiles, off the blocks' lattice: room for the blocks of one row of tiles is nearly enough."""
+    monkeypatch.setattr(read, "CACHE_BYTES", 560 << 10)
+    loaded = recipe(tmp_path, [scene(tmp_path, "A", 1)], WHOLE, anchor=32)
+    run.plan(loaded, tmp_path / "out", workers=0)
+    counts.reset()
+    run.build(loaded, tmp_path / "out", workers=0, tile_px=128)
+    assert counts.decoded <= 1.06 * (64 + 16)
+
+
+def test_what_is_kept_for_a_tile_goes_with_it():
+    kept = Kept()
+    for n in range(6):
+        kept.keep(("a", 1, n, 0), np.zeros(100, np.uint8), 1000, far=n < 3)
+    assert (len(kept), kept.bytes) == (6, 600)
+    kept.end_tile()
+    assert (len(kept), kept.bytes) == (3, 300)
+    kept.shrink(200)
+    assert [key[2] for key in kept.far] == [1, 2]

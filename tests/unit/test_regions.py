@@ -8,7 +8,8 @@ from affine import Affine
 
 from chipweave.errors import PermanentSourceError
 from chipweave.model import Place
-from chipweave.plan.regions import SPARSE, read_chips, windows
+from chipweave.pixels import blocks
+from chipweave.plan.regions import SPARSE, journey, read_chips, windows
 
 SIZE = 16
 
@@ -92,3 +93,43 @@ def test_a_broken_block_spoils_its_own_chips_alone():
     reader = Reader(broken=[(20, 40)])
     check([(r * SIZE, c * SIZE) for r in range(4) for c in range(4)], reader)
     assert len(reader.calls) == 17
+
+
+class Listener(Reader):
+    """Keeps what is said of the windows."""
+
+    def __init__(self):
+        super().__init__()
+        self.heard = []
+
+    def __call__(self, crs, affine, shape):
+        self.heard.append(blocks._current.outlook)
+        return super().__call__(crs, affine, shape)
+
+
+def test_what_comes_after_a_tile_is_said_of_its_windows():
+    """Four tiles in a square, read from south to north: what lies beyond the square comes in the order of reading."""
+    corners = [(64, 0), (64, 64), (0, 0), (0, 64)]
+    tiles = [places([(r, c), (r + 32, c + 32)]) for r, c in corners]
+    listener = Listener()
+    with journey(tiles):
+        for tile in tiles:
+            assert len(list(read_chips(tile, listener))) == 2
+    assert [o.coming for o in listener.heard[::2]] == [
+        (True, True, False, True),
+        (True, True, False, True),
+        (False, False, False, True),
+        (False, False, False, True),
+    ]
+    # Of the two chips of a tile the first goes on below and to the right, the second above and to the left.
+    assert [o.rest for o in listener.heard[:2]] == [(0.0, 2.0, 0.0, 2.0), (2.0, 0.0, 2.0, 0.0)]
+    list(read_chips(tiles[0], listener))
+    assert listener.heard[-1].coming == blocks.READING
+
+
+def test_tiles_of_another_zone_do_not_count():
+    here, there = places([(0, 0)]), [Place("z", "EPSG:32633", 500000, 5000160, SIZE, 10.0)]
+    listener = Listener()
+    with journey([here, there], (False, False, False, False)):
+        list(read_chips(here, listener))
+    assert listener.heard[0].coming == (False, False, False, False)

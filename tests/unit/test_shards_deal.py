@@ -356,7 +356,7 @@ def test_zarr_refuses_what_cannot_be(tmp_path):
 def test_a_shard_reads_each_sample_once(tmp_path, monkeypatch):
     receipts = woven(tmp_path)
     read = []
-    monkeypatch.setattr(PartReader, "read", spy(PartReader.read, read))
+    monkeypatch.setattr(PartReader, "stream", spy(PartReader.stream, read))
     deal_webdataset(make_deal(tmp_path, tmp_path / ".work", receipts, "none", 0), 100)
     assert sum(args[3] for args in read) == sum(r.bytes for r in receipts)
     assert len(read) < 23

@@ -171,3 +171,15 @@ def test_part_reader_keeps_few_files_open_and_notices_a_short_part(tmp_path):
         assert parts.read("0", 0, 0) == b""
         with pytest.raises(ChipweaveError, match="shorter"):
             parts.read("5", 8, 3)
+
+
+def test_part_reader_gives_long_ranges_in_pieces(tmp_path):
+    data = np.random.default_rng(0).bytes(1_300_000)
+    (tmp_path / "a").write_bytes(data)
+    with PartReader(tmp_path) as parts:
+        pieces = [bytes(piece) for piece in parts.stream("a", 7, 1_200_000)]
+        assert b"".join(pieces) == data[7:1_200_007]
+        assert len(pieces) > 1
+        assert list(parts.stream("a", 5, 0)) == []
+        with pytest.raises(ChipweaveError, match="shorter"):
+            list(parts.stream("a", 1_299_999, 2))

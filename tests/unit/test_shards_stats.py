@@ -67,6 +67,16 @@ def test_a_histogram_counts_as_numpy_does(arrays):
         np.testing.assert_array_equal(numbers, counts)
 
 
+def test_a_value_that_comes_more_than_four_billion_times():
+    """As in forty thousand chips of one class: the tables of small types have 32 bits."""
+    histogram = Histogram()
+    histogram.add(np.array([7], np.uint8))
+    histogram._tables[np.dtype(np.uint8)][0, 7] = 2**32 - 1
+    histogram._tabled = 2**32 - 1
+    histogram.add(np.full(9, 7, np.uint8))
+    assert [a.tolist() for a in histogram.items()] == [[7], [2**32 + 8]]
+
+
 def test_integers_are_exact():
     figures = gathered([S2], [range(COUNT)]).finish([S2])["s2"]
     assert list(figures) == ["blue", "green", "red"]

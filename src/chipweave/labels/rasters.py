@@ -13,6 +13,7 @@ from affine import Affine
 from chipweave.errors import PermanentSourceError
 from chipweave.model import Legend, Scene
 from chipweave.pixels.bands import read_codes
+from chipweave.pixels.counting import code_counts
 from chipweave.pixels.masks import one_of
 from chipweave.pixels.mosaic import NATIVE, loader
 from chipweave.pixels.resample import Method
@@ -71,7 +72,7 @@ def compose_labels(rasters: Sequence[AnyArray], legend: Legend) -> AnyArray:
 
 def class_shares(classes: AnyArray, legend: Legend) -> dict[str, float]:
     """Share of all pixels of every class of the legend, 0.0 where absent, by code as text."""
-    counts = np.bincount(classes.ravel(), minlength=max((*legend.codes, legend.nodata)) + 1)
+    counts = code_counts(classes)
     return {str(code): float(counts[code]) / classes.size for code in legend.codes}
 
 

@@ -61,10 +61,16 @@ class _Band:
         return values, data_mask(values, self.nodata)
 
     def stored(
-        self, row: int, col: int, height: int, width: int, out: AnyArray | None = None
+        self,
+        row: int,
+        col: int,
+        height: int,
+        width: int,
+        out: AnyArray | None = None,
+        border: int | None = None,
     ) -> tuple[AnyArray, bool]:
-        """Values of a block, and whether any of them may be no data."""
-        values = read_block(self.source, row, col, height, width, out)
+        """Values of a block, and whether any of them may be no data; `border` as of `read_block`."""
+        values = read_block(self.source, row, col, height, width, out, border)
         return values, self.code is not None and bool((values == self.code).any())
 
     @property
@@ -239,7 +245,7 @@ def _copy(band: _Band, window: _Window, moved: tuple[int, int], add: int, out: n
     if inner is None or inner[0][2:] != window.box[2:]:
         out[...] = INT16_NODATA
     if inner is not None:
-        values = read_block(band.source, *inner[0])
+        values = read_block(band.source, *inner[0], border=0)
         code = band.code
         fused.copy_int16(values, code is not None, code or 0, add, out[inner[1]])
 
@@ -296,7 +302,7 @@ def _double(
         return False
     lattice: Lattice | None = None
     for band, add, place in zip(bands, adds, places, strict=True):
-        values, holes = band.stored(*block)
+        values, holes = band.stored(*block, border=2)  # one beyond each edge
         if not holes:
             fused.double_int16(values, add, row - 2 * r0, col - 2 * c0, out[place])
             continue
@@ -348,7 +354,7 @@ def _look_up(
         out[...] = nothing
         inner = _overlap(window, moved, source.shape)
         if inner is not None:
-            out[inner[1]] = table[read_block(source, *inner[0])]
+            out[inner[1]] = table[read_block(source, *inner[0], border=0)]
         return out
     halves = shift(source.grid, window.grid, 2)
     if halves is not None:
@@ -382,7 +388,11 @@ def _twice(
     if part is not None:
         row, col, height, width = part
         top, left = row >> 1, col >> 1
-        block = read_block(
-            source, top, left, ((row + height + 1) >> 1) - top, ((col + width + 1) >> 1) - left
-        )
-        fused.twice_codes(block, table, row & 1, col & 1, out[inside(box, part)])
+        bottom, right = (row + height + 1) >> 1, (col + width + 1) >> 1
+        shared = (row | col | height | width) & 1  # half a stored pixel: a neighbour has the other half
+        block = read_block(source, top, left, bottom - top, right - left, border=shared)
+        pairs = table.repeat(2).view(f"u{2 * table.itemsize}")
+        line = np.empty(block.shape[1], pairs.dtype)
+        fused.twice_codes(
+            block, pairs, line, line.view(table.dtype), row & 1, col & 1, out[inside(box, part)]
+        )  # fmt: skip

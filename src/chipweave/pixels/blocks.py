@@ -1,7 +1,7 @@
 """Windows of a file from its stored blocks, each decoded once.
 
 Blocks at the border of a window are kept for the next window, which shares them: neighbouring tiles and scattered
-chips decode each block once.
+chips decode each block once. What no window to come shares is let go of, so that the rest has room.
 """
 
 from __future__ import annotations
@@ -19,11 +19,22 @@ import rasterio.errors
 from rasterio.windows import Window
 
 from chipweave.pixels import read
+from chipweave.pixels.failures import attempts, is_remote
 from chipweave.pixels.kept import Key
-from chipweave.pixels.read import SourceGrid, attempts, handles, is_remote, source_errors
+from chipweave.pixels.read import SourceGrid, handles, source_errors
 
 BORDER = 3
 """Pixels from a window's edge within which the next window may need a block again."""
+
+ASKEW = 10
+"""Part of a window's longer side that its neighbours may share where it is but the box around one that lies askew on
+the file: neighbouring zones are turned against each other by less than this, as far as people live."""
+
+Sides = tuple[bool, bool, bool, bool]
+"""Something of the upper, lower, left and right side."""
+
+READING: Sides = (False, True, False, True)
+"""Where others are still to come for what is read in the order of reading."""
 
 
 @dataclass(slots=True)
@@ -49,8 +60,11 @@ def read_block(
     height: int,
     width: int,
     out: npt.NDArray[np.generic] | None = None,
+    border: int | None = None,
 ) -> npt.NDArray[np.generic]:
     """Stored values of a window that lies inside the file; into `out` where it is given.
+
+    `border` is how many of its pixels a neighbour may ask for again; None where it may lie askew on the file.
 
     Raises
     ------
@@ -68,52 +82,70 @@ def read_block(
             missing.append((i, j))
             continue
         _paste(block, i * source.block[0], j * source.block[1], out, row, col)
-        _keep(key, block, source.block, window)
+        _keep(source, key, block, window, border)
     # Over a network neighbours are asked for together; here one by one: no block is then copied to be kept.
     together = is_remote(source.href)
     for rectangle in _rectangles(missing) if together else [(i, j, i + 1, j + 1) for i, j in missing]:
-        _read_blocks(source, rectangle, window, out)
+        _read_blocks(source, rectangle, window, border, out)
     return out
 
 
-class _Outlook(threading.local):
-    """How far the chips that are read go on below and to the right of a window, as shares of its height and width."""
-
-    down = right = 0.0
-
-
-_outlook = _Outlook()
-
-
-@contextmanager
-def outlook(down: float, right: float) -> Iterator[None]:
-    """Say that the windows that are read within belong to chips which go on that far; a hint, no pixel depends on it.
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What lies beyond a window, on its upper, lower, left and right side.
 
     Parameters
     ----------
-    down, right
-        Shares of a window's height and width.
+    rest
+        How far the chips of its own tile go on there, as shares of the window's height or width.
+    coming
+        Whether a tile lies there that is read later.
     """
-    before = _outlook.down, _outlook.right
-    _outlook.down, _outlook.right = down, right
+
+    rest: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    coming: Sides = READING
+
+
+class _Current(threading.local):
+    outlook = Outlook()
+
+
+_current = _Current()
+
+
+@contextmanager
+def outlook(ahead: Outlook) -> Iterator[None]:
+    """Say what lies beyond the windows that are read within; a hint, no pixel depends on it."""
+    before, _current.outlook = _current.outlook, ahead
     try:
         yield
     finally:
-        _outlook.down, _outlook.right = before
+        _current.outlook = before
 
 
 def _keep(
-    key: Key, block: npt.NDArray[np.generic], side: tuple[int, int], window: tuple[int, int, int, int]
+    source: SourceGrid,
+    key: Key,
+    block: npt.NDArray[np.generic],
+    window: tuple[int, int, int, int],
+    border: int | None,
 ) -> None:
-    """Keep a block that reaches over a window's border, for longer where it reaches over that of all chips.
-
-    Tiles come in the order of reading: what is below or to the right of all chips is still to come.
-    """
+    """Keep a block that reaches over a window's border, for longer where a tile that is still to come reads it too."""
     row, col, height, width = window
-    top, left = key[2] * side[0], key[3] * side[1]
-    below, beside = top + side[0] + BORDER - row - height, left + side[1] + BORDER - col - width
-    far = below > height * _outlook.down or beside > width * _outlook.right
-    if far or below > 0 or beside > 0 or top < row + BORDER or left < col + BORDER:
+    top, left = key[2] * source.block[0], key[3] * source.block[1]
+    shared = max(BORDER, max(height, width) // ASKEW) if border is None else border
+    over = (  # by how many pixels; beyond the file nothing is read
+        row + shared - top if row > 0 else 0,
+        top + source.block[0] + shared - row - height if row + height < source.shape[0] else 0,
+        col + shared - left if col > 0 else 0,
+        left + source.block[1] + shared - col - width if col + width < source.shape[1] else 0,
+    )
+    ahead, sides = _current.outlook, (height, height, width, width)
+    far = any(
+        comes and pixels > max(rest * side, 0)
+        for pixels, rest, side, comes in zip(over, ahead.rest, sides, ahead.coming, strict=True)
+    )
+    if far or max(over) > 0:
         # A part of a larger array would keep all of that.
         own = block if block.base is None or block.base.nbytes == block.nbytes else block.copy()
         handles.blocks.keep(key, own, read.CACHE_BYTES, far=far)
@@ -162,6 +194,7 @@ def _read_blocks(
     source: SourceGrid,
     blocks: tuple[int, int, int, int],
     window: tuple[int, int, int, int],
+    border: int | None,
     out: npt.NDArray[np.generic],
 ) -> None:
     """Decode a rectangle of blocks, copy what the window needs, and keep those that the next window may need."""
@@ -178,13 +211,22 @@ def _read_blocks(
         for j in range(blocks[1], blocks[3]):
             y, x = i * height - top, j * width - left
             block = decoded if one else decoded[y : y + height, x : x + width]
-            _keep((source.href, source.index, i, j), block, source.block, window)
+            _keep(source, (source.href, source.index, i, j), block, window, border)
+
+
+def _blocks_of(source: SourceGrid, window: Window) -> Iterator[tuple[int, int]]:
+    """(row, column) of the blocks of a window that consists of whole ones."""
+    height, width = source.block
+    for row in range(window.row_off // height, -(-(window.row_off + window.height) // height)):
+        for col in range(window.col_off // width, -(-(window.col_off + window.width) // width)):
+            yield row, col
 
 
 def _decode(source: SourceGrid, window: Window) -> npt.NDArray[np.generic]:
     for attempt in attempts(source.href):
         with attempt, source_errors(source.href):
             dataset = handles.get(source.href)
+            handles.ahead(source, _blocks_of(source, window))
             try:
                 return np.asarray(dataset.read(source.index, window=window))
             except rasterio.errors.RasterioError:

@@ -204,17 +204,21 @@ def nearest_codes(
 
 @kernel
 def twice_codes(
-    src: AnyArray, codes: AnyArray, row: int, col: int, out: AnyArray
+    src: AnyArray, pairs: AnyArray, line: AnyArray, halves: AnyArray, row: int, col: int, out: AnyArray
 ) -> None:  # pragma: no cover - compiled
-    """``codes[stored]`` onto a grid of half the pixel; (`row`, `col`), 0 or 1, is where `out` begins in half pixels."""
+    """``codes[stored]`` onto a grid of half the pixel; (`row`, `col`), 0 or 1, is where `out` begins in half pixels.
+
+    ``pairs[stored]`` is a code twice, as one number. `line` is room for a row of `src`, `halves` the same as codes.
+    """
     height, width = out.shape
-    line = np.empty(2 * src.shape[1], out.dtype)
     for r in range(row, row + height):
         if r == row or not r & 1:
             near = src[r >> 1]
             for j in range(near.shape[0]):
-                line[2 * j] = line[2 * j + 1] = codes[near[j]]
-        out[r - row] = line[col : col + width]
+                line[j] = pairs[near[j]]
+        part, onto = halves[col : col + width], out[r - row]
+        for c in range(width):  # an assignment of slices takes four times as long
+            onto[c] = part[c]
 
 
 @kernel

@@ -46,9 +46,18 @@ class Kept:
         (self.far if far else self.near)[key] = block
         self.bytes += block.nbytes
         self._near_bytes += 0 if far else block.nbytes
+        self.shrink(room)
+
+    def shrink(self, room: int) -> None:
+        """Let go of the oldest until no more than `room` bytes of all are left."""
         while self.bytes > room:
             queue = self.near if self._near_bytes > NEAR * room or not self.far else self.far
             self.drop(next(iter(queue)))
+
+    def end_tile(self) -> None:
+        """Let go of all that is near: its tile is done."""
+        for key in [*self.near]:
+            self.drop(key)
 
     def drop(self, key: Key) -> None:
         """Let go of a block, if it is kept."""

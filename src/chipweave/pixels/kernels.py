@@ -94,7 +94,9 @@ def row_coordinates(
             for k in range(stop - c):
                 cell_u[k] = np.int64(np.floor((ul + (ur - ul) * along[k]) * _SNAP + 0.5))
                 cell_v[k] = np.int64(np.floor((vl + (vr - vl) * along[k]) * _SNAP + 0.5))
-            if turn != 0:
+            # They rise or fall all along the cell: with both ends in, all are.
+            first, last = cell_u[0], cell_u[stop - c - 1]
+            if turn != 0 and (min(first, last) < low or max(first, last) >= low + turn):
                 for k in range(c, stop):
                     if qu[k] < low or qu[k] >= low + turn:
                         qu[k] = (qu[k] - low) % turn + low

@@ -29,6 +29,10 @@ def one_of(codes: npt.NDArray[np.generic], wanted: Collection[int]) -> npt.NDArr
 
 def mask_shares(mask: Mask) -> tuple[float, float]:
     """(bad / data, data / all) of a mask; the first is 0 where nothing is data."""
-    data = int(np.count_nonzero(mask != MASK_NODATA))
-    bad = int(np.count_nonzero(mask == MASK_BAD))
+    data, bad = mask_counts(mask)
     return (bad / data if data else 0.0), data / mask.size
+
+
+def mask_counts(mask: Mask) -> tuple[int, int]:
+    """How many pixels of a mask are data, and how many are bad."""
+    return int(np.count_nonzero(mask != MASK_NODATA)), int(np.count_nonzero(mask == MASK_BAD))

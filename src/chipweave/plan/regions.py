@@ -5,7 +5,9 @@ What a chip gets does not depend on the windows.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,7 @@ from affine import Affine
 
 from chipweave.errors import PermanentSourceError
 from chipweave.model import Place
-from chipweave.pixels.blocks import outlook
+from chipweave.pixels.blocks import READING, Outlook, Sides, outlook
 
 Arrays = tuple[npt.NDArray[np.generic], ...]
 ReadWindow = Callable[[str, Affine, tuple[int, int]], Arrays]
@@ -23,6 +25,69 @@ SPARSE = 1.25
 """A common window of more than this many times its chips' own area is cut in two."""
 
 Cells = npt.NDArray[np.int64]
+
+
+class _Journey:
+    """Tiles in the order in which they are read, as the boxes of their chips; `beyond` them, sides of all."""
+
+    def __init__(self, tiles: Sequence[Sequence[Place]], beyond: Sides) -> None:
+        self._beyond = beyond
+        self._number = {place.key: n for n, tile in enumerate(tiles) for place in tile}
+        self._crs = np.array([tile[0].crs for tile in tiles], np.str_)
+        self._boxes = np.array([_box(tile) for tile in tiles], np.float64).reshape(-1, 4).T
+
+    def coming(self, place: Place) -> Sides:
+        """On which sides of the tile of a place others come after it."""
+        n = self._number.get(place.key)
+        if n is None:
+            return self._beyond
+        west, south, east, north = self._boxes
+        own = self._crs == self._crs[n]
+        column, row = own & (west < east[n]) & (east > west[n]), own & (south < north[n]) & (north > south[n])
+        sides = (
+            column & (north > north[n]),
+            column & (south < south[n]),
+            row & (west < west[n]),
+            row & (east > east[n]),
+        )
+        up, down, left, right = (
+            bool(there[n:].any()) if there.any() else otherwise
+            for there, otherwise in zip(sides, self._beyond, strict=True)
+        )
+        return up, down, left, right
+
+
+def _box(tile: Sequence[Place]) -> tuple[float, float, float, float]:
+    side = tile[0].size * tile[0].resolution
+    x, y = [p.x for p in tile], [p.y for p in tile]
+    return min(x), min(y) - side, max(x) + side, max(y)
+
+
+class _Current(threading.local):
+    journey = _Journey((), READING)
+
+
+_current = _Current()
+
+
+@contextmanager
+def journey(tiles: Sequence[Sequence[Place]], beyond: Sides = READING) -> Iterator[None]:
+    """Say which tiles are read within, and in what order: blocks that a later one shares wait for it.
+
+    A hint: no pixel depends on it.
+
+    Parameters
+    ----------
+    tiles
+        Places of each.
+    beyond
+        The sides of all of them on which other tiles are read later: squares of tiles come in the order of reading.
+    """
+    before, _current.journey = _current.journey, _Journey(tiles, beyond)
+    try:
+        yield
+    finally:
+        _current.journey = before
 
 
 def read_chips(
@@ -51,13 +116,15 @@ def read_chips(
         [(round((top - p.y) / p.resolution), round((p.x - left) / p.resolution)) for p in places], np.int64
     )
     extent = cells.max(axis=0) + first.size
+    coming = _current.journey.coming(first)
     for group in windows(cells, first.size, most):
         corner = cells[group].min(axis=0)
         shape = cells[group].max(axis=0) + first.size - corner
         x, y = left + float(corner[1]) * first.resolution, top - float(corner[0]) * first.resolution
         affine = Affine(first.resolution, 0.0, x, 0.0, -first.resolution, y)
+        before, after = (corner / shape).tolist(), ((extent - corner - shape) / shape).tolist()
         try:
-            with outlook(*((extent - corner - shape) / shape)):
+            with outlook(Outlook((before[0], after[0], before[1], after[1]), coming)):
                 whole = read(first.crs, affine, (int(shape[0]), int(shape[1])))
         except PermanentSourceError as error:
             if len(group) == 1:

@@ -21,10 +21,12 @@ import shapely
 from chipweave.errors import TransientSourceError
 from chipweave.files import atomic_path, atomic_write_text
 from chipweave.model import Place
+from chipweave.pixels.blocks import Sides
 from chipweave.plan import tables
 from chipweave.plan.batches import WORTH_PX, tile_names
 from chipweave.plan.columns import Ints, Lists, Matched
 from chipweave.plan.match import Pool
+from chipweave.plan.regions import journey
 from chipweave.plan.select import Choice
 from chipweave.plan.survey import Amendment, ChipScenes, Found, Reads, survey_tile
 
@@ -256,12 +258,13 @@ def survey_task(task: SurveyTask, work: Path) -> dict[str, Any] | TransientSourc
     labels: dict[str, Mapping[str, tuple[str, ...]]] = {}
     amendments: list[Amendment] = []
     try:
-        for tile in task.tiles:
-            chips = tile.chips()
-            own, passed = survey_tile(chips, task.reads, task.label_facts)
-            found |= own
-            labels |= {chip.place.key: chip.labels for chip in chips}
-            amendments += passed
+        with journey([tile.places for tile in task.tiles], _later(task.tiles[0].places[0])):
+            for tile in task.tiles:
+                chips = tile.chips()
+                own, passed = survey_tile(chips, task.reads, task.label_facts)
+                found |= own
+                labels |= {chip.place.key: chip.labels for chip in chips}
+                amendments += passed
     except TransientSourceError as error:
         return error
     table, counts = tables.match_table(found, labels, task.reads)
@@ -278,6 +281,12 @@ def survey_task(task: SurveyTask, work: Path) -> dict[str, Any] | TransientSourc
     atomic_write_text(path, text)
     result: dict[str, Any] = json.loads(text)
     return result
+
+
+def _later(place: Place) -> Sides:
+    """Where tiles come after that of a place: they are sorted by name, a text, in which numbers below zero fall."""
+    up, left = place.y > 0, place.x < 0
+    return up, not up, left, not left
 
 
 def _receipt(

@@ -13,6 +13,7 @@ import numpy as np
 
 from chipweave.errors import ChipweaveError
 from chipweave.files import atomic_path, write_all
+from chipweave.progress import Step, tell
 from chipweave.shards.parts import PartReader, PartSample
 from chipweave.shards.receipts import (
     FOLDER,
@@ -245,8 +246,11 @@ def deal_webdataset(
     tasks = [shard_task(deal, path, chosen) for path, (_, chosen) in planned.items() if path not in known]
     if last:
         _remove_others(deal.folder / "shards", {deal.folder / path for path in planned})
-    for task, receipt in zip(tasks, mapper(deal_shard, tasks), strict=True):
+    if tasks:
+        tell(Step("deal", 0, len(tasks), "shards"))
+    for n, (task, receipt) in enumerate(zip(tasks, mapper(deal_shard, tasks), strict=True), 1):
         known[task.path] = receipt
+        tell(Step("deal", n, len(tasks), "shards"))
     rows = []
     for path, (split, chosen) in planned.items():
         size, sha256 = known[path].files[path]
@@ -300,9 +304,9 @@ def deal_shard(task: ShardTask) -> FileReceipt:
     return receipt
 
 
-def _stream(parts: PartReader, pieces: Sequence[Piece]) -> Iterator[bytes]:
+def _stream(parts: PartReader, pieces: Sequence[Piece]) -> Iterator[bytes | memoryview]:
     for piece in coalesce(pieces):
-        yield parts.read(piece.part, piece.offset, piece.size)
+        yield from parts.stream(piece.part, piece.offset, piece.size)
     yield END
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -33,6 +33,17 @@ def write_ledger(path: Path, fates: Sequence[Fate]) -> None:
 def read_ledger(path: Path) -> list[Fate]:
     """Fates in the file's order."""
     return [Fate(**row) for row in pq.read_table(path, columns=list(COLUMNS)).to_pylist()]
+
+
+def tally(path: Path) -> dict[str, Any]:
+    """What became of the chips: how many were placed, written, failed, and dropped for which reason."""
+    fates = read_ledger(path)
+    return {
+        "placed": len(fates),
+        "written": sum(f.state == "written" for f in fates),
+        "failed": sum(f.state == "failed" for f in fates),
+        "dropped": dict(sorted(Counter(f.reason for f in fates if f.state == "dropped").items())),
+    }
 
 
 class Allowed(Protocol):

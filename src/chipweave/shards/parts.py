@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from chipweave.shards.sample import Encoding, Sample, sample_members
 from chipweave.shards.tar import records
 
 _OPEN_PARTS = 64
-_READ = 8 << 20
+_PIECE = 1 << 19  # bytes that stay in a core's own cache from reading to writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +149,9 @@ def xxh3_file(path: Path) -> str:
     """XXH3 of a file's bytes, in hex: finds damage at the speed of memory. It proves nothing against intent."""
     found = xxhash.xxh3_64()
     with path.open("rb", buffering=0) as file:
-        while piece := file.read(_READ):
-            found.update(piece)
+        room = memoryview(bytearray(_PIECE))
+        while done := file.readinto(room):
+            found.update(room[:done])
     return found.hexdigest()
 
 
@@ -164,6 +166,7 @@ class PartReader:
 
     def __init__(self, work: Path) -> None:
         self._work = work
+        self._room = memoryview(bytearray(_PIECE))
         self._fds: OrderedDict[str, int] = OrderedDict()
 
     def read(self, part: str, offset: int, size: int) -> bytes:
@@ -179,13 +182,29 @@ class PartReader:
         while size > 0:
             piece = os.pread(fd, size, offset)
             if not piece:
-                raise ChipweaveError(
-                    f"{self._work / part} is shorter than its receipt says",
-                    hint="remove it and run the same command again",
-                )
+                raise self._short(part)
             pieces.append(piece)
             offset, size = offset + len(piece), size - len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def stream(self, part: str, offset: int, size: int) -> Iterator[memoryview]:
+        """As `read`, a little at a time: each piece is to be used before the next one is asked for.
+
+        A piece is written and hashed out of the processor's own cache: cheaper than out of fresh memory.
+        """
+        fd, left = self._open(part), size
+        while left:
+            done = os.preadv(fd, [self._room[:left]], offset + size - left)
+            if not done:
+                raise self._short(part)
+            yield self._room[:done]
+            left -= done
+
+    def _short(self, part: str) -> ChipweaveError:
+        return ChipweaveError(
+            f"{self._work / part} is shorter than its receipt says",
+            hint="remove it and run the same command again",
+        )
 
     def _open(self, part: str) -> int:
         if part in self._fds:

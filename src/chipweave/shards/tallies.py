@@ -18,6 +18,7 @@ BINS = 256
 
 _DENSE = 1 << 17  # up to this span a bincount is quicker than sorting
 _SMALL = 2  # bytes of a type whose every value has its place in a table
+_FULL = np.iinfo(np.uint32).max  # numbers after which a place in a table might overflow
 _PENDING = 1 << 20
 _ZERO_BIN = 1 << 15
 _UNIT_BITS = 1074  # 2**-1074 is the smallest double: every double is a whole number of it
@@ -30,7 +31,8 @@ class Histogram:
         self._values: list[Values] = []
         self._counts: list[Values] = []
         self._pending = 0
-        self._tables: dict[np.dtype[Any], Values] = {}
+        self._tables: dict[np.dtype[Any], NDArray[np.uint32]] = {}
+        self._tabled = 0
 
     def add(self, array: NDArray[Any], leave_out: int | None = None) -> None:
         """Count an integer array of any shape, but for one value."""
@@ -53,13 +55,17 @@ class Histogram:
 
     def _add_small(self, array: NDArray[Any], leave_out: int | None) -> None:
         """Count numbers of 8 or 16 bits in tables that hold all of them, in the order of their bits."""
-        from chipweave.shards.counting import count_into  # noqa: PLC0415 - see there
+        from chipweave.pixels.counting import count_into  # noqa: PLC0415 - readers need no compiler
 
         dtype = array.dtype
         places = array.reshape(-1).view(f"u{dtype.itemsize}")
         table = self._tables.get(dtype)
         if table is None:
-            table = self._tables[dtype] = np.zeros((2, 1 << 8 * dtype.itemsize), np.int64)
+            table = self._tables[dtype] = np.zeros((2, 1 << 8 * dtype.itemsize), np.uint32)
+        self._tabled += places.size
+        if self._tabled > _FULL:
+            self._drain()
+            self._tabled = places.size
         limits = np.iinfo(dtype)
         if leave_out is None or not limits.min <= leave_out <= limits.max:
             count_into(places, table)
@@ -72,7 +78,7 @@ class Histogram:
     def _drain(self) -> None:
         """Put what stands in the tables to the other counts."""
         for dtype, table in self._tables.items():
-            whole = table.sum(axis=0)
+            whole = table.sum(axis=0, dtype=np.int64)
             found = np.flatnonzero(whole)
             if found.size:
                 values = found.astype(f"u{dtype.itemsize}").view(dtype).astype(np.int64)

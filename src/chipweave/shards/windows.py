@@ -157,7 +157,8 @@ class Windows:
             temporary.open("wb", buffering=0) as file,
         ):
             for piece in coalesce(pieces):
-                write_all(file.fileno(), [parts.read(piece.part, piece.offset, piece.size)])
+                for data in parts.stream(piece.part, piece.offset, piece.size):
+                    write_all(file.fileno(), [data])
         self._chain = self._next(group)
         note = {"digest": self._chain, "xxh3": xxh3_file(path)}
         atomic_write_bytes(self._note(self._number), encode_json(note, path.name))
