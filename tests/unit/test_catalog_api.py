@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 import pytest
 
 from catalog_world import make_item, serve, write_json
+from chipweave.catalog import web
 from chipweave.catalog.notes import Notes
-from chipweave.catalog.sources import http, open_source
+from chipweave.catalog.sources import open_source
 from chipweave.errors import PermanentSourceError, TransientSourceError
 
 JUNE = (datetime(2021, 6, 1, tzinfo=UTC), datetime(2021, 6, 30, 23, 59, 59, 999999, tzinfo=UTC))
@@ -21,7 +22,7 @@ CELL = (8.2, 47.2, 8.8, 47.8)
 def impatient(monkeypatch, request):
     """Retries without waiting, but where the waiting is the point."""
     if "nobody_listens" not in request.node.name:
-        monkeypatch.setattr(http, "BACKOFF", 0.0)
+        monkeypatch.setattr(web, "BACKOFF", 0.0)
 
 
 def _dated(ident, when, **change):

@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from catalog_world import asset, make_item, serve, shared_data, write_collection, write_json
-from chipweave.catalog import LayerRequest, lock
+from chipweave.catalog import LayerRequest, lock, web
 from chipweave.catalog.collections import load_collection
-from chipweave.catalog.sources import http
 from chipweave.errors import PermanentSourceError, RecipeError, TransientSourceError
 from chipweave.recipe.interval import interval
 
@@ -22,7 +21,7 @@ CENTRE = (8.5, 47.5)
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(http, "BACKOFF", 0.0)
+    monkeypatch.setattr(web, "BACKOFF", 0.0)
 
 
 def _s2(catalog, **change):
@@ -304,8 +303,9 @@ class TestSources:
 
 RECORDED = [
     # file, provider, scenes, of them with every band, the offset of red
-    ("earth-search-v1/sentinel-2-l2a/search_page1_of_3.json", "", 10, 0.0),
-    ("earth-search-v1/sentinel-2-l2a/search_page2_of_3.json", "earth-search", 6, 0.0),
+    # Each scene is there twice: only the newer processing is taken.
+    ("earth-search-v1/sentinel-2-l2a/search_page1_of_3.json", "", 5, 0.0),
+    ("earth-search-v1/sentinel-2-l2a/search_page2_of_3.json", "earth-search", 3, 0.0),
     ("earth-search-v1/sentinel-2-l2a/search_page3_of_3.json", "", 0, None),
     ("earth-search-v1/multi/sentinel-2-l2a_and_landsat-c2-l2.json", "", 1, 0.0),
     ("earth-search-v1/multi/cql2_filter_mixed_page1.json", "", 2, 0.0),

@@ -13,7 +13,7 @@ from affine import Affine
 
 from catalog_world import make_item, write_collection
 from chipweave.catalog import load_legend, request_legend, requests
-from chipweave.errors import NotBuiltError, RecipeError
+from chipweave.errors import RecipeError
 from chipweave.recipe import load_recipe
 
 
@@ -123,9 +123,12 @@ def test_providers(make):
 @pytest.mark.parametrize(
     "catalog", ["planetary-computer", "https://planetarycomputer.microsoft.com/api/stac/v1/"]
 )
-def test_a_catalog_that_needs_signing_is_not_built(make, catalog):
-    with pytest.raises(NotBuiltError, match=r"imagery\.s2\.catalog: planetary-computer needs signed"):
-        make(catalog=catalog)
+def test_a_catalog_whose_files_are_signed(make, catalog):
+    (got,) = make(catalog=catalog)
+    assert (got.provider, got.catalog.rstrip("/")) == (
+        "planetary-computer",
+        "https://planetarycomputer.microsoft.com/api/stac/v1",
+    )
 
 
 def test_a_folder_called_like_a_provider(make, tmp_path):

@@ -193,7 +193,13 @@ class Service:
 @contextmanager
 def serve(items: list[dict], root: Path):
     """Serve items, and the files below `root` that they name by ``./``, until the block ends."""
-    service = Service(items, root)
+    with running(Service(items, root)) as service:
+        yield service
+
+
+@contextmanager
+def running(service):
+    """Run a service on a port of its own until the block ends."""
     config = uvicorn.Config(
         service.app(),
         host="127.0.0.1",

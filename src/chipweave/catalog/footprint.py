@@ -17,6 +17,7 @@ from pyproj.exceptions import ProjError
 from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
+from chipweave.catalog.mgrs import mgrs_crs, tile_corners, tile_of
 from chipweave.catalog.stac import Item, mapping, number, numbers, properties
 
 PER_SIDE: Final = 21
@@ -26,7 +27,6 @@ LOOSE: Final = 0.01
 """Degrees by which an item's own outline is widened: catalogs simplify it, and pixels decide later."""
 
 _SLIVER, _WHOLE = 0.01, 0.98
-_TILE = re.compile(r"(?:^|[^A-Za-z0-9]|T)(\d{1,2})([C-HJ-NP-X])[A-Z]{2}(?![A-Za-z])")
 _EPSG = re.compile(r"EPSG:(\d+)", re.IGNORECASE)
 
 Floats = npt.NDArray[np.float64]
@@ -78,22 +78,6 @@ def _definition(key: str, value: object) -> str:
         except (ProjError, ValueError, TypeError, KeyError):
             return ""
     return value if isinstance(value, str) else ""
-
-
-def mgrs_crs(item: Item) -> str:
-    """UTM zone of the MGRS tile that an item names, as ``EPSG:326zz`` or ``EPSG:327zz``; else empty."""
-    p = properties(item)
-    zone = number(p.get("mgrs:utm_zone") or p.get("sentinel:utm_zone"))
-    letter = p.get("mgrs:latitude_band") or p.get("sentinel:latitude_band")
-    if zone is None or not isinstance(letter, str) or len(letter) != 1:
-        texts = (p.get("s2:mgrs_tile"), p.get("grid:code"), item.get("id"), p.get("s2:product_uri"))
-        tile = next((m for t in texts if isinstance(t, str) and (m := _TILE.search(t))), None)
-        if tile is None:
-            return ""
-        zone, letter = float(tile.group(1)), tile.group(2)
-    if not 1 <= zone <= 60:
-        return ""
-    return f"EPSG:{(32600 if letter.upper() >= 'N' else 32700) + int(zone)}"
 
 
 @lru_cache(maxsize=256)
@@ -226,7 +210,8 @@ def footprint(item: Item, asset: Mapping[str, Any], crs: str) -> BaseGeometry | 
     """Outline of a scene in lon/lat (EPSG:4326), or None where the item says nothing of its place.
 
     The projected outline where CRS and extent are stated. Where the item's own geometry is a real part of
-    that (the edge of a swath), that part, a little widened. Else the item's geometry, else its bbox.
+    that (the edge of a swath), that part, a little widened. Else the item's geometry, else its bbox, else the square
+    of the MGRS tile that it names.
     """
     corners = quadrilateral(item, asset) if crs else ()
     frame = projected(crs, corners) if corners else None
@@ -236,7 +221,13 @@ def footprint(item: Item, asset: Mapping[str, Any], crs: str) -> BaseGeometry | 
     if own is not None:
         return own
     found = [shapely.box(*b) for b in boxes(numbers(item.get("bbox")))]
-    return split_date_line(shapely.union_all(found)) if found else None
+    return split_date_line(shapely.union_all(found)) if found else tile_outline(item)
+
+
+def tile_outline(item: Item) -> BaseGeometry | None:
+    """Outline in lon/lat of the MGRS tile that an item names; None where it names none."""
+    corners = tile_corners(tile_of(item))
+    return projected(mgrs_crs(item), corners) if corners else None
 
 
 def _part(own: BaseGeometry, frame: BaseGeometry) -> BaseGeometry:
@@ -259,6 +250,8 @@ def extents(item: Item) -> list[tuple[float, float, float, float]]:
     for outline in (own, frame):
         if outline is not None:
             found += [p.bounds for p in shapely.get_parts(outline)]
+    if not found and (tile := tile_outline(item)) is not None:
+        found = [p.bounds for p in shapely.get_parts(tile)]
     return found
 
 

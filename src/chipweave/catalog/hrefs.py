@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+from urllib.parse import unquote, unquote_plus, urljoin, urlsplit, urlunsplit
 
 from chipweave.errors import PermanentSourceError
+from chipweave.recipe.loaded import is_secret
 
 ENV_ROOTS = "CHIPWEAVE_LOCAL_ROOTS"
 """Folders below which a remote catalog may name local files, joined by `os.pathsep`."""
+
+ENV_HOSTS = "CHIPWEAVE_TRUSTED_HOSTS"
+"""Hosts of private networks (``name`` or ``name:port``, joined by commas) that a catalog or server may lead to."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?=//)|(file|data|mailto|urn|javascript):", re.IGNORECASE)
 _REMOTE = frozenset({"http", "https", "s3"})
@@ -35,6 +40,16 @@ def is_http(text: str) -> bool:
     return scheme_of(text) in {"http", "https"}
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def redact(url: str) -> str:
     """The URL as it may be shown: without user, password, query and fragment. A path stays as it is."""
     if not scheme_of(url):
@@ -44,6 +59,47 @@ def redact(url: str) -> str:
     except ValueError:  # such as a broken IPv6 host
         return f"{scheme_of(url)}://(unreadable)"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+_RASTER = re.compile(r"\.(tiff?|jp2)$", re.IGNORECASE)
+
+_SAS = frozenset(
+    "sv ss srt st se sp sr si sip spr skoid sktid skt ske sks skv saoid suoid scid sdd".split()  # noqa: SIM905
+)
+"""What stands beside `sig` in a shared access signature of Azure."""
+
+_OLD = frozenset({"policy", "key-pair-id", "expires", "awsaccesskeyid", "googleaccessid"})
+"""What stands beside `signature` where CloudFront signed, or Amazon or Google in their older way."""
+
+
+def unsigned(href: str) -> str:
+    """The href without user, password, signature, tokens and keys: what may be stored. A path stays as it is.
+
+    What else a query says stays: it may name the file.
+
+    Examples
+    --------
+    >>> unsigned("https://u:p@a.blob.core.windows.net/c/B04.tif?v=2&sv=2021&se=2026&sr=c&sig=abc")
+    'https://a.blob.core.windows.net/c/B04.tif?v=2'
+    """
+    if scheme_of(href) not in _REMOTE or not any(mark in href for mark in "?#@"):
+        return href
+    try:
+        parts = urlsplit(href)
+    except ValueError:
+        return redact(href)
+    said = [part for part in re.split("[&;]", parts.query) if part]
+    names = [unquote_plus(part.partition("=")[0]).lower() for part in said]
+    # Some servers call a file's name its key.
+    files = [bool(_RASTER.search(unquote_plus(part))) for part in said]
+    beside = (_SAS if "sig" in names else frozenset()) | (_OLD if "signature" in names else frozenset())
+    kept = [
+        part
+        for part, n, is_file in zip(said, names, files, strict=True)
+        if n not in beside and (is_file or not is_secret(n))
+    ]
+    query = parts.query if len(kept) == len(said) else "&".join(kept)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, query, ""))
 
 
 def is_clean(text: str) -> bool:
@@ -132,7 +188,7 @@ def resolve(href: str, *, origin: str, self_link: str, rule: LocalRule, item: st
     Returns
     -------
     str
-        An http, https or s3 URL, or a real absolute path.
+        An http, https or s3 URL without any secret, or a real absolute path.
 
     Raises
     ------
@@ -143,7 +199,8 @@ def resolve(href: str, *, origin: str, self_link: str, rule: LocalRule, item: st
     """
     scheme = scheme_of(href)
     if scheme in _REMOTE:
-        return href
+        _may_name_host(href, origin, item)
+        return unsigned(href)
     if scheme == "file":
         return rule.admit(_file_path(href, item), item)
     if scheme:
@@ -156,6 +213,48 @@ def resolve(href: str, *, origin: str, self_link: str, rule: LocalRule, item: st
     if href.startswith("/"):
         return rule.admit(href, item)
     return _relative(href, origin=origin, self_link=self_link, rule=rule, item=item)
+
+
+def _may_name_host(href: str, origin: str, item: str) -> None:
+    """Keep a catalog of the open internet from sending its readers into their own network.
+
+    Only what needs no look-up is judged: addresses, and names of this machine.
+
+    Raises
+    ------
+    PermanentSourceError
+        It does.
+    """
+    if not is_http(href) or not is_http(origin):
+        return
+    try:
+        there, here = urlsplit(href), urlsplit(origin)
+        host, home, port = (there.hostname or "").lower(), (here.hostname or "").lower(), there.port
+    except ValueError:
+        raise UnusableHrefError("its URL cannot be read") from None
+    if host == home or is_public(host) or not is_public(home) or "." not in home or is_trusted(host, port):
+        return
+    raise PermanentSourceError(
+        f"item {shown(item)!r} names {shown(redact(href), 200)}, which is no public address",
+        hint=f"list the host in {ENV_HOSTS} if you trust this catalog",
+        href=shown(redact(href), 200),
+    )
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the open internet; a name counts as one, but for those of this machine."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address != "localhost" and not address.endswith(".localhost")
+    mapped = getattr(found, "ipv4_mapped", None)
+    return bool((mapped or found).is_global) and not found.is_multicast
+
+
+def is_trusted(host: str, port: int | None) -> bool:
+    """Whether the user lets servers lead to this host of a private network."""
+    listed = {one.strip().lower() for one in os.environ.get(ENV_HOSTS, "").split(",")} - {""}
+    return host in listed or f"{host}:{port}" in listed
 
 
 def _file_path(href: str, item: str) -> str:
@@ -172,14 +271,33 @@ def _relative(href: str, *, origin: str, self_link: str, rule: LocalRule, item: 
     own = _own_location(self_link, origin)
     if is_http(origin):
         base = own or origin
-        return urljoin(base, href) if is_http(base) else rule.admit(beside(base, href), item)
+        # Resolved against a signed URL it would not be signed; nor does a secret in the base belong to the file.
+        if not is_http(base):
+            return rule.admit(beside(base, href), item)
+        url = joined(base, href)
+        _may_name_host(url, origin, item)
+        return unsigned(url)
     # A file is where the catalog lies, whatever self link it was published with; that link comes second.
     bases = [origin, *([own] if own and not is_http(own) else [])]
     paths = [beside(b, h) for b in bases for h in dict.fromkeys((href, unquote(href)))]
     there = next((p for p in paths if is_clean(p) and Path(p).exists()), None)
     if there is None and is_http(own):
-        return urljoin(own, href)
+        return unsigned(joined(own, href))
     return rule.admit(there or paths[0], item)
+
+
+def joined(base: str, href: str) -> str:
+    """URL of what is named relative to another.
+
+    Raises
+    ------
+    UnusableHrefError
+        It is none, such as one with a broken IPv6 host.
+    """
+    try:
+        return urljoin(base, href)
+    except ValueError:
+        raise UnusableHrefError("its URL cannot be read") from None
 
 
 def beside(document: str, name: str) -> str:
@@ -201,5 +319,5 @@ def _own_location(self_link: str, origin: str) -> str:
     if self_link.startswith("/"):
         return self_link
     if is_http(origin):
-        return urljoin(origin, self_link)
+        return joined(origin, self_link)
     return os.path.normpath(beside(origin, self_link))

@@ -9,16 +9,30 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from shapely.geometry.base import BaseGeometry
+
 from chipweave.catalog.bands import Hit, find_bands
 from chipweave.catalog.editions import edition_of
 from chipweave.catalog.footprint import crs_of, footprint
-from chipweave.catalog.hrefs import LocalRule, UnusableHrefError, is_clean, resolve, shown
+from chipweave.catalog.headers import header_outline
+from chipweave.catalog.hrefs import LocalRule, UnusableHrefError, is_clean, is_http, resolve, shown
 from chipweave.catalog.notes import Notes
 from chipweave.catalog.offset import band_facts, baseline_of, sentinel2
 from chipweave.catalog.providers import Offering
 from chipweave.catalog.request import LayerRequest
 from chipweave.catalog.sources.base import Found
-from chipweave.catalog.stac import Item, assets, item_id, moment, number, properties, self_link, span
+from chipweave.catalog.stac import (
+    Item,
+    assets,
+    item_id,
+    mapping,
+    moment,
+    number,
+    properties,
+    self_link,
+    span,
+)
+from chipweave.errors import PermanentSourceError
 from chipweave.model import Asset, Collection, Scene
 
 MAX_HREF: Final = 8192
@@ -46,6 +60,8 @@ class Reader:
         Which local files items may name.
     notes
         Where guesses and gaps are noted.
+    alternate
+        Which of an asset's alternate hrefs is taken where it has one.
     """
 
     request: LayerRequest
@@ -53,6 +69,7 @@ class Reader:
     offering: Offering
     rule: LocalRule
     notes: Notes
+    alternate: str = ""
 
     def scene(self, found: Found) -> Scene:
         """Read one item.
@@ -73,7 +90,7 @@ class Reader:
         crs = crs_of(item, first, mgrs=self.collection.offset_rule == "sentinel-2")
         outline = footprint(item, first, crs)
         if outline is None:
-            raise RefusedItemError("states no place on Earth")
+            crs, outline = self._by_header(item_id(item), usable)
         time, edition = self._time(item)
         cloud = number(properties(item).get("eo:cloud_cover"))
         return Scene(
@@ -91,6 +108,17 @@ class Reader:
             missing=tuple(band for band in self.request.bands if band not in usable),
         )
 
+    def _by_header(self, ident: str, usable: Mapping[str, Asset]) -> tuple[str, BaseGeometry]:
+        """CRS and outline of an item that tells nothing of its place: those of its first file."""
+        for asset in usable.values():
+            try:
+                found = header_outline(asset.href)
+            except PermanentSourceError:
+                continue  # another of its files may tell; none is said below
+            self.notes.of(f"{self.request.layer}: no place stated, taken from a file's header", ident)
+            return found
+        raise RefusedItemError("states no place on Earth, nor does a file of it")
+
     def _time(self, item: Item) -> tuple[datetime, str]:
         if self.request.kind == "label":
             year = edition_of(item, self.collection)
@@ -105,7 +133,10 @@ class Reader:
     def _asset(self, found: Found, raw: Mapping[str, Any], band: str, hit: Hit) -> Asset | None:
         """The asset as it is read, None where its href is of a kind that is not."""
         item = found.item
-        href = raw["href"]
+        other = (
+            mapping(mapping(raw.get("alternate")).get(self.alternate)).get("href") if self.alternate else None
+        )
+        href = other if isinstance(other, str) and other else raw["href"]
         if len(href) > MAX_HREF or not is_clean(href):
             raise RefusedItemError(f"has an unusable href in asset {shown(hit.key)!r}")
         ident, layer = item_id(item), self.request.layer
@@ -114,6 +145,8 @@ class Reader:
         except UnusableHrefError as error:
             self.notes.of(f"{layer}: no usable {band}, {error}", ident)
             return None
+        if (is_http(href) or href.startswith("s3:")) and len(there) < len(href.partition("#")[0]):
+            self.notes.of(f"{layer}: hrefs come signed or with a secret, which is not kept", ident)
         gain, add = 1.0, 0.0
         mask = self.collection.mask.band if self.collection.mask else ""
         if self.collection.offset_rule == "sentinel-2" and band != mask:

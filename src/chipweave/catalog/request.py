@@ -14,7 +14,7 @@ from chipweave.catalog.documents import unknown
 from chipweave.catalog.hrefs import env_roots, is_http, redact, scheme_of
 from chipweave.catalog.legends import legend_of_file, load_legend
 from chipweave.catalog.providers import UNKNOWN, Provider, load_provider, provider_at
-from chipweave.errors import NotBuiltError, RecipeError
+from chipweave.errors import RecipeError
 from chipweave.model import Collection, Legend
 from chipweave.recipe.data import find, listing
 from chipweave.recipe.interval import interval
@@ -89,8 +89,6 @@ def requests(loaded: LoadedRecipe) -> tuple[LayerRequest, ...]:
     RecipeError
         An unknown collection, provider or band (naming the nearest), a collection of the other kind, a band
         twice, a layer without a catalog, or a path that does not exist.
-    NotBuiltError
-        A catalog that needs signed hrefs.
     """
     recipe = loaded.recipe
     extra = loaded.catalogs
@@ -190,11 +188,6 @@ class _Context:
         location, known = self._locate(where, stated)
         # The top provider describes the top catalog; a layer with its own catalog has its own provider.
         forced = layer.provider or ("" if layer.catalog else self.loaded.recipe.provider)
-        if known.access == "signed":
-            raise NotBuiltError(
-                f"{where}.catalog: {known.name} needs signed hrefs, and signing is not built yet",
-                hint=f"keep its items in a local catalog and set provider: {known.name}",
-            )
         return location, load_provider(forced, self.extra).name if forced else known.name
 
     def _locate(self, where: str, stated: str) -> tuple[str, Provider]:

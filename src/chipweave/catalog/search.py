@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,13 +10,15 @@ from typing import Any, Final
 import numpy as np
 import shapely
 
+from chipweave.catalog.access import rules_of
 from chipweave.catalog.collections import offering_at
+from chipweave.catalog.duplicates import acquisition_of, superseded
 from chipweave.catalog.editions import chosen_edition
 from chipweave.catalog.footprint import boxes
 from chipweave.catalog.hrefs import LocalRule, shown
 from chipweave.catalog.items import Reader, RefusedItemError, processed
 from chipweave.catalog.notes import Notes
-from chipweave.catalog.providers import Offering, load_provider
+from chipweave.catalog.providers import Offering, Provider, load_provider
 from chipweave.catalog.rasters import file_scenes
 from chipweave.catalog.request import LayerRequest
 from chipweave.catalog.sources import Box, Found, Source, open_source
@@ -24,9 +26,6 @@ from chipweave.catalog.sources.base import overlaps, rfc3339
 from chipweave.catalog.stac import collection_of, item_id
 from chipweave.catalog.where import refusal
 from chipweave.model import Collection, Scene
-
-PAGE: Final = 100
-"""Items a page: some APIs refuse answers of more than a few megabytes."""
 
 WORKERS: Final = 4
 """Searches of one API that run side by side."""
@@ -66,16 +65,18 @@ def lock(
         A catalog that did not answer or refused, or an item that names a local file it may not name.
     """
     notes = Notes()
-    sources: dict[str, Source] = {}
+    sources: dict[tuple[str, str], Source] = {}
     scenes: list[Scene] = []
     searches: list[dict[str, Any]] = []
     for request in requests:
         if request.collection is None:
             scenes += file_scenes(request)
             continue
-        if request.catalog not in sources:
-            sources[request.catalog] = open_source(request.catalog, notes)
-        layer = _Layer(request, request.collection, sources[request.catalog], notes)
+        provider = load_provider(request.provider, request.extra)
+        where = (request.catalog, provider.name)
+        if where not in sources:
+            sources[where] = open_source(request.catalog, notes, provider)
+        layer = _Layer(request, request.collection, provider, sources[where], notes)
         found = layer.scenes(cells, searches)
         if not found:
             notes.say(_nothing(layer, area_centre))
@@ -90,13 +91,13 @@ class _Layer:
 
     request: LayerRequest
     collection: Collection
+    provider: Provider
     source: Source
     notes: Notes
 
     @property
     def offering(self) -> Offering:
-        provider = load_provider(self.request.provider, self.request.extra)
-        return offering_at(provider, self.collection.name, self.request.extra)
+        return offering_at(self.provider, self.collection.name, self.request.extra)
 
     def scenes(self, cells: Sequence[Box], searches: list[dict[str, Any]]) -> list[Scene]:
         """Scenes of the layer that meet a cell, unsorted; adds to `searches`."""
@@ -112,13 +113,24 @@ class _Layer:
                     found[item_id(hit.item)] = hit
         self._unnamed(found.values())
         rule = LocalRule.of(self.source.folder, self.request.local_roots)
-        reader = Reader(self.request, self.collection, offering, rule, self.notes)
-        scenes = list(self._read(reader, found.values()))
-        return self._of_edition(_meeting(scenes, cells))
+        reader = Reader(self.request, self.collection, offering, rule, self.notes, self.provider.alternate)
+        with rules_of(self.request.extra):
+            scenes = _meeting(list(self._read(reader, found.values())), cells)
+        return self._of_edition(self._newest(scenes, found))
+
+    def _newest(self, scenes: list[Scene], found: Mapping[str, Found]) -> list[Scene]:
+        """Without scenes that the catalog has in a newer processing too."""
+        if self.collection.offset_rule != "sentinel-2":
+            return scenes
+        shown_by = {s.id: a for s in scenes if (a := acquisition_of(found[s.id].item)) is not None}
+        gone = superseded(scenes, shown_by)
+        for ident in gone:
+            self.notes.of(f"{self.request.layer}: there in a newer processing too, left out", ident)
+        return [s for s in scenes if s.id not in gone]
 
     def _search(self, cells: Sequence[Box], names: Sequence[str]) -> list[list[Found]]:
         def one(cell: Box) -> list[Found]:
-            hits = self.source.search(names, cell, self.request.time, PAGE)
+            hits = self.source.search(names, cell, self.request.time, self.provider.page)
             return [hit for hit in hits if self._passes(hit)]
 
         if not self.source.concurrent or len(cells) < 2:

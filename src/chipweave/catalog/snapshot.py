@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
+from chipweave.catalog.hrefs import unsigned
 from chipweave.errors import UsageError
 from chipweave.model import Asset, Scene
 
@@ -138,7 +139,7 @@ def _row(scene: Scene) -> dict[str, Any]:
 
 def _asset_row(asset: Asset) -> dict[str, Any]:
     return {
-        "href": asset.href,
+        "href": unsigned(asset.href),  # another dataset's, which an older release froze, may be signed
         "roles": ["data"],
         f"{_OURS}index": asset.index,
         f"{_OURS}gain": asset.gain,

@@ -7,7 +7,7 @@ from chipweave.pixels.bands import read_band, read_bands
 from chipweave.pixels.blocks import counts
 from chipweave.pixels.masks import mask_codes, mask_shares
 from chipweave.pixels.mosaic import LayerRead, SceneArrays, compose, compose_masks, read_mask, read_scene
-from chipweave.pixels.read import SourceGrid, gdal_session, keep_open, let_go, source_grid
+from chipweave.pixels.read import SourceGrid, end_tile, gdal_session, keep_open, let_go, source_grid, spare
 from chipweave.pixels.resample import Method, choose_method
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "compose",
     "compose_masks",
     "counts",
+    "end_tile",
     "gdal_session",
     "keep_open",
     "let_go",
@@ -29,4 +30,5 @@ __all__ = [
     "read_mask",
     "read_scene",
     "source_grid",
+    "spare",
 ]

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import Context
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +24,17 @@ import rasterio
 import rasterio.errors
 from affine import Affine
 
-from chipweave.errors import PermanentSourceError, SourceError, TransientSourceError
+from chipweave.catalog import access
+from chipweave.catalog.formats import check_header, open_raster
+from chipweave.catalog.hrefs import is_http, redact
+from chipweave.errors import PermanentSourceError
 from chipweave.model import Asset
+from chipweave.pixels.failures import REFUSED, attempts, classify, is_remote
 from chipweave.pixels.kept import Kept
 from chipweave.pixels.lattice import Grid
 
-DRIVERS = ("GTiff", "JP2OpenJPEG")
-"""Formats that may be read: a VRT from a catalog could name any file of this machine."""
+if TYPE_CHECKING:
+    from chipweave.catalog.remote import RemoteFile
 
 MAX_HANDLES = 128
 """Open files a thread keeps; the least recently used one is closed."""
@@ -49,30 +56,26 @@ _SESSION = {
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",
     "CPL_VSIL_CURL_USE_HEAD": "NO",
+    # Else GDAL remembers that a file could not be opened, and a retry never asks again.
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/",
     "GDAL_PAM_ENABLED": "NO",
 }
-
-_PASSING = re.compile(
-    r"HTTP response code:? ?(408|429|5\d\d)|timed? ?out|timeout|Could not resolve"
-    r"|Couldn't connect|Could not connect|Connection (refused|reset)|CURL error|Failed to connect|Recv failure",
-    re.IGNORECASE,
-)
-_BUSY = re.compile(r"Too many open files", re.IGNORECASE)
-"""Of this machine, not of the file: no reason to take another scene."""
-
-_REFUSED = re.compile(r"HTTP response code:? ?(401|403)", re.IGNORECASE)
-
 
 _depth = 0
 
 
 @contextmanager
-def gdal_session() -> Iterator[None]:
+def gdal_session(catalogs: Sequence[Path] = ()) -> Iterator[None]:
     """GDAL set up as reading here wants it; around a unit of work.
 
     Inside another session files stay open at its end, and with them the blocks that the next unit of work shares.
+
+    Parameters
+    ----------
+    catalogs
+        Further `catalogs/` folders, whose providers say how files behind a login are opened.
     """
-    with rasterio.Env(**_SESSION), keep_open():
+    with access.rules_of(catalogs), rasterio.Env(**_SESSION), keep_open():
         yield
 
 
@@ -95,31 +98,20 @@ def let_go() -> None:
     The C library keeps what was freed between things that stay: 50 MB after a hundred files.
     """
     handles.close()
+    spare(0)
+
+
+def end_tile() -> None:
+    """Forget the blocks that only more windows of the same tile would need."""
+    handles.blocks.end_tile()
+
+
+def spare(room: int) -> None:
+    """Keep no more than `room` bytes of blocks, and give the room of others back."""
+    handles.blocks.shrink(room)
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:  # glibc has it
         trim(0)
-
-
-def is_remote(href: str) -> bool:
-    """Whether GDAL reads the href over a network."""
-    return "://" in href and not href.startswith("file://")
-
-
-def classify(error: Exception, href: str) -> SourceError:
-    """What a failed read means for its catcher; `href` is shown without its query."""
-    shown = href.split("?", maxsplit=1)[0]
-    chain = [str(error)]
-    cause: BaseException | None = error.__cause__ or error.__context__
-    while cause is not None and len(chain) < 5:
-        chain.append(str(cause))
-        cause = cause.__cause__ or cause.__context__
-    text = " | ".join(chain).replace(href, "").replace(shown, "")
-    said = f"{shown}: {chain[-1][:300]}".replace(href, shown)
-    if is_remote(href) and (_PASSING.search(text) or _REFUSED.search(text)):
-        return TransientSourceError(said, hint="run the same command again to resume", href=shown)
-    if isinstance(error, MemoryError) or _BUSY.search(text):
-        return TransientSourceError(said, href=shown)
-    return PermanentSourceError(said, href=shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +127,15 @@ class SourceGrid:
     block: tuple[int, int]
 
 
+class _Life:
+    """Lives as long as the thread that has it."""
+
+
+def _close_all(datasets: dict[str, rasterio.DatasetReader], context: Context) -> None:
+    while datasets:
+        context.run(datasets.popitem()[1].close)
+
+
 class Handles(threading.local):
     """Open datasets of one thread, the headers that were read, and decoded blocks by (file, band, row, column)."""
 
@@ -143,16 +144,43 @@ class Handles(threading.local):
         self.state: dict[str, tuple[int, int, int]] = {}
         self.headers: dict[tuple[str, int], SourceGrid] = {}
         self.blocks = Kept()
+        self.remotes: dict[str, RemoteFile] = {}
+        # rasterio keeps in the context of who opens a file what it needs when the file is closed.
+        self._own = Context()
+        # A thread that ends, and a process, close what is still open in that context too.
+        self._life = _Life()
+        weakref.finalize(self._life, _close_all, self.open, self._own)
 
     def get(self, href: str) -> rasterio.DatasetReader:
         """Open a file, or the handle that is open."""
         found = self.open.get(href)
-        if found is None:
-            found = self.open[href] = _open(href)
+        if found is None and is_http(href):
+            from chipweave.catalog.remote import RemoteFile  # noqa: PLC0415 - local files do without HTTP
+
+            remote = self.remotes[href] = RemoteFile(href)
+            found = self.open[href] = self._own.run(_open_web, remote)
             self.state[href] = _state(href)
-            if len(self.open) > MAX_HANDLES:
-                self.drop(next(iter(self.open)))
+        if found is None:
+            how = access.opening(href) if is_remote(href) else None
+            found = self.open[href] = _open(href, how)
+            self.state[href] = _state(href)
         self.open.move_to_end(href)
+        if len(self.open) > MAX_HANDLES:
+            self.drop(next(iter(self.open)))
+        return found
+
+    def ahead(self, source: SourceGrid, blocks: Iterator[tuple[int, int]]) -> None:
+        """Fetch stored blocks (row, column) of a file over http(s) that are read next."""
+        remote = self.remotes.get(source.href)
+        if remote is not None:
+            remote.ahead_of(self.open[source.href], source.index, blocks)
+
+    def failure(self, href: str) -> BaseException | None:
+        """What kept the bytes of a file over http(s) from GDAL, if something did; forgotten once it is told."""
+        remote = self.remotes.get(href)
+        if remote is None or remote.failure is None:
+            return None
+        found, remote.failure = remote.failure, None
         return found
 
     def fresh(self, href: str) -> None:
@@ -165,15 +193,16 @@ class Handles(threading.local):
         if href not in self.open or self.open[href].driver != _FAST:
             return None
         self.open.pop(href).close()
-        found = self.open[href] = _checked(rasterio.open(href, driver=DRIVERS[0]), href)
+        found = self.open[href] = rasterio.open(href, driver="GTiff")
         return found
 
     def drop(self, href: str) -> None:
         """Let go of a file and its blocks."""
         found = self.open.pop(href, None)
+        self.remotes.pop(href, None)
         if found is None:
             return
-        found.close()
+        self._own.run(found.close)
         del self.state[href]
         for index in [i for h, i in self.headers if h == href]:
             del self.headers[href, index]
@@ -193,10 +222,12 @@ def _state(href: str) -> tuple[int, int, int]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _open(href: str) -> rasterio.DatasetReader:
-    """Open a file that is one of `DRIVERS`, local GeoTIFFs with the fast reader where GDAL has it and it suffices."""
-    remote = is_remote(href)
-    if has_fast() and not remote and href.lower().endswith((".tif", ".tiff")):
+def _open(href: str, how: access.Opening | None = None) -> rasterio.DatasetReader:
+    """Open a GeoTIFF or JPEG 2000, local GeoTIFFs with the fast reader where GDAL has it and it suffices.
+
+    `how` is set for a remote file.
+    """
+    if has_fast() and how is None and href.lower().endswith((".tif", ".tiff")):
         try:
             found = rasterio.open(href, driver=_FAST)
         except rasterio.errors.RasterioError:
@@ -207,15 +238,17 @@ def _open(href: str) -> rasterio.DatasetReader:
                 return found
             found.close()  # the CRS may stand in a side-car file, which the fast reader does not look at
     # Side-car files of a remote asset would each cost a request; local ones may carry the CRS.
-    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR" if remote else "FALSE"):
-        return _checked(rasterio.open(href), href)
+    # Over http(s) see `_open_web`: what comes here is in a bucket.
+    if how is not None:
+        with how.env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+            return open_raster(how.name, redact(href))
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="FALSE"):
+        return open_raster(href, href)
 
 
-def _checked(found: rasterio.DatasetReader, href: str) -> rasterio.DatasetReader:
-    if found.driver not in DRIVERS:
-        found.close()
-        raise PermanentSourceError(f"{href}: is {found.driver}, not one of {', '.join(DRIVERS)}", href=href)
-    return found
+def _open_web(remote: RemoteFile) -> rasterio.DatasetReader:
+    with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"):
+        return remote.open()
 
 
 @lru_cache(maxsize=1)
@@ -234,6 +267,10 @@ def source_errors(href: str) -> Iterator[None]:
     """Turn what reading a file raises into a `SourceError`, and let go of the file."""
     try:
         yield
+        told = handles.failure(href)
+        if told is not None:  # GDAL may make do with what it got
+            handles.drop(href)
+            raise told
     except (
         rasterio.errors.RasterioError,
         rasterio.errors.RasterioIOError,
@@ -241,8 +278,16 @@ def source_errors(href: str) -> Iterator[None]:
         IndexError,
         MemoryError,
     ) as error:
+        told = handles.failure(href)
         handles.drop(href)
-        raise classify(error, href) from error
+        if told is not None:
+            raise told from None
+        found = classify(error, href)
+        if not is_remote(href):
+            raise found from error
+        if REFUSED.search(found.message):
+            access.refused(href)  # perhaps what it was signed with is over: it is signed anew
+        raise found from None  # the cause may quote a signed URL
 
 
 def _header(href: str, index: int) -> SourceGrid:
@@ -258,6 +303,7 @@ def _header(href: str, index: int) -> SourceGrid:
             )
         if dataset.crs is None or dataset.transform == Affine.identity():
             raise PermanentSourceError(f"{href}: has no georeference", href=href)
+        check_header(dataset, index, href)
         epsg = dataset.crs.to_epsg(confidence_threshold=100)
         crs = f"EPSG:{epsg}" if epsg else dataset.crs.to_wkt()
         header = handles.headers[href, index] = SourceGrid(
@@ -297,21 +343,6 @@ def source_of(asset: Asset, default_nodata: float | None) -> tuple[SourceGrid, f
     source = source_grid(asset.href, asset.index)
     stated = asset.nodata if asset.nodata is not None else source.nodata
     return source, default_nodata if stated is None else stated
-
-
-_ONCE = (nullcontext(),)
-
-
-def attempts(href: str) -> Iterable[AbstractContextManager[object]]:
-    """Try again while a remote file does not answer."""
-    if not is_remote(href):
-        return _ONCE
-    import stamina  # noqa: PLC0415 - it brings asyncio, which files of this machine do without
-
-    # GDAL retries HTTP codes by itself; this is for what it does not: cut connections and slow bodies.
-    return stamina.retry_context(
-        on=TransientSourceError, attempts=3, wait_initial=0.2, wait_max=2.0, timeout=60
-    )
 
 
 def data_mask(values: npt.NDArray[np.generic], nodata: float | None) -> npt.NDArray[np.bool_]:

@@ -82,7 +82,7 @@ def build_layers(
     for scene in scenes:
         by_layer[scene.layer][scene.id] = scene
     target = _target_area(loaded, centre)
-    with gdal_session():
+    with gdal_session(loaded.catalogs):
         for request in requests:
             own = list(by_layer[request.layer].values())
             areas = _source_areas(own, request, centre)
@@ -98,7 +98,8 @@ def build_layers(
                 methods[request.layer] = {label.band: label.method}
                 specs.append(spec)
     blank = frozenset(n for n, i in loaded.recipe.imagery.items() if i.mask == "blank")
-    return BuildLayers(tuple(specs), Reads(imagery, limits, labels, by_layer), blank, methods)
+    reads = Reads(imagery, limits, labels, by_layer, loaded.catalogs)
+    return BuildLayers(tuple(specs), reads, blank, methods)
 
 
 def _pixel_area(crs: str, affine: Affine, lon: float, lat: float) -> float:

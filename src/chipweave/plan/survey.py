@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from affine import Affine
@@ -12,7 +13,7 @@ from affine import Affine
 from chipweave.errors import PermanentSourceError
 from chipweave.labels import LabelRead, class_shares, compose_labels, read_label
 from chipweave.model import Place, Scene
-from chipweave.pixels import LayerRead, compose_masks, gdal_session, mask_shares, read_mask
+from chipweave.pixels import LayerRead, compose_masks, end_tile, gdal_session, mask_shares, read_mask
 from chipweave.plan.columns import Candidate
 from chipweave.plan.regions import Arrays, read_chips
 from chipweave.plan.select import Choice, Limits, Measured
@@ -29,12 +30,16 @@ class ChipScenes:
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """How every layer is read and limited, and the scenes, by layer and id."""
+    """How every layer is read and limited, and the scenes, by layer and id.
+
+    `catalogs` are the recipe's own folders of providers, which say how files behind a login are opened.
+    """
 
     imagery: Mapping[str, LayerRead]
     limits: Mapping[str, Limits]
     labels: Mapping[str, LabelRead]
     scenes: Mapping[str, Mapping[str, Scene]]
+    catalogs: tuple[Path, ...] = ()
 
 
 @dataclass(slots=True)
@@ -79,7 +84,7 @@ def survey_tile(
     """
     found = {chip.place.key: Found() for chip in chips}
     amendments: list[Amendment] = []
-    with gdal_session():
+    with gdal_session(reads.catalogs):
         for layer, read in reads.imagery.items():
             choices, passed = choose_scenes(chips, layer, read, reads.limits[layer], reads.scenes[layer])
             amendments += passed
@@ -87,6 +92,7 @@ def survey_tile(
                 found[key].choices[layer] = choice
         for layer in label_facts:
             _label_facts(chips, layer, reads.labels[layer], reads.scenes[layer], found)
+        end_tile()
     return found, amendments
 
 

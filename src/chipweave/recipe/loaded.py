@@ -21,7 +21,10 @@ from chipweave.recipe.places import Area
 
 _USER = re.compile(r"(?<=://)[^/@\s?#]+@")
 _QUERY = re.compile(r"([?&;])([^=&;#\s]+)=([^&;#\s]*)")
-_SECRETS: Final = {"sig", "signature", "token", "key", "secret", "password", "credential", "apikey", "sas"}
+_SECRETS: Final = {
+    "sig", "signature", "token", "key", "secret", "password", "credential", "credentials", "apikey", "sas", "auth",
+    "authorization", "bearer", "jwt",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -129,9 +132,15 @@ def redacted(value: Any) -> Any:
 
 def _query(match: re.Match[str]) -> str:
     before, name, _ = match.groups()
+    return f"{before}{name}=***" if is_secret(name) else match[0]
+
+
+def is_secret(name: str) -> bool:
+    """Whether a URL's parameter of that name holds a secret: a signature, a token, a key."""
     words = set(re.split(r"[-_.]", name.lower()))
-    secret = words & _SECRETS or {"amz", "goog"} & words or name.lower().endswith(("token", "key", "secret"))
-    return f"{before}{name}=***" if secret else match[0]
+    return bool(words & _SECRETS or {"amz", "goog"} & words) or name.lower().endswith(
+        ("token", "key", "secret")
+    )
 
 
 def _canonical(value: Any) -> Any:

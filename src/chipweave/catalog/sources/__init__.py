@@ -9,6 +9,7 @@ from typing import Any
 
 from chipweave.catalog.hrefs import is_http, shown
 from chipweave.catalog.notes import Notes
+from chipweave.catalog.providers import UNKNOWN, Provider
 from chipweave.catalog.sources.base import Box, Found, Interval, Source
 from chipweave.catalog.sources.files import (
     ShelfSource,
@@ -27,7 +28,7 @@ __all__ = ["Box", "Found", "Interval", "Source", "open_source"]
 _ROOTS = ("catalog.json", "collection.json")
 
 
-def open_source(location: str, notes: Notes) -> Source:
+def open_source(location: str, notes: Notes, provider: Provider = UNKNOWN) -> Source:
     """Open a catalog of whatever kind it shows itself to be.
 
     Parameters
@@ -37,6 +38,8 @@ def open_source(location: str, notes: Notes) -> Source:
         list, one item, NDJSON), of stac-geoparquet, of a static catalog, or of a folder of any of these.
     notes
         Where broken items and documents are noted.
+    provider
+        Who answers, which tells how and how often an API may be asked.
 
     Raises
     ------
@@ -45,10 +48,10 @@ def open_source(location: str, notes: Notes) -> Source:
     TransientSourceError, PermanentSourceError
         The URL did not answer, refused, or is no catalog.
     """
-    return _open_url(location, notes) if is_http(location) else _open_path(location, notes)
+    return _open_url(location, notes, provider) if is_http(location) else _open_path(location, notes)
 
 
-def _open_url(url: str, notes: Notes) -> Source:
+def _open_url(url: str, notes: Notes, provider: Provider) -> Source:
     # A fifth of a second of imports that catalogs in files save.
     from chipweave.catalog.sources.api import ApiSource, answers, is_api  # noqa: PLC0415
     from chipweave.catalog.sources.http import make_io, read_text  # noqa: PLC0415
@@ -58,14 +61,14 @@ def _open_url(url: str, notes: Notes) -> Source:
     except PermanentSourceError:
         # Some APIs have no landing page, or one for people: what counts is that searches are answered.
         if answers(url):
-            return ApiSource(url, {}, notes)
+            return ApiSource(url, {}, notes, provider)
         raise
     found = items_in(document, url, notes)
     if found is not None:
         return ShelfSource(url, None, found, notes)
     landing = document if isinstance(document, dict) else {}
     if is_api(landing) or answers(url):
-        return ApiSource(url, landing, notes)
+        return ApiSource(url, landing, notes, provider)
     if is_catalog(document):
         return ShelfSource(url, None, walk(url, document, None, notes), notes)
     raise refusal(url, "is no STAC API and no catalog")

@@ -6,17 +6,20 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from pystac_client.exceptions import APIError
 from pystac_client.item_search import ItemSearch
 
 from chipweave.catalog.footprint import boxes
-from chipweave.catalog.hrefs import is_http, redact
+from chipweave.catalog.hrefs import UnusableHrefError, is_http, joined, redact
 from chipweave.catalog.notes import Notes
+from chipweave.catalog.pace import pace_of
+from chipweave.catalog.providers import UNKNOWN, Provider
 from chipweave.catalog.sources.base import Box, Found, Interval, named, overlaps, rfc3339
 from chipweave.catalog.sources.http import as_source_error, links_by_rel, make_io, status_of
-from chipweave.catalog.stac import collection_of, defect, item_id
+from chipweave.catalog.sources.pages import Ask, Pages
+from chipweave.catalog.stac import collection_of, defect
 from chipweave.errors import PermanentSourceError
 
 _NO_POST = frozenset({403, 404, 405, 415, 501})
@@ -62,17 +65,23 @@ class ApiSource:
         The landing page, or an empty mapping where there is none: then ``/search`` is asked below the URL.
     notes
         Where broken items are noted.
+    provider
+        Who answers.
     """
 
     concurrent = True
     folder: Path | None = None
 
-    def __init__(self, url: str, landing: Mapping[str, Any], notes: Notes) -> None:
+    def __init__(
+        self, url: str, landing: Mapping[str, Any], notes: Notes, provider: Provider = UNKNOWN
+    ) -> None:
         self.url = redact(url)
         self._sure = bool(landing)
         self._location = url
         self._notes = notes
         self._search, self._method = _endpoint(url, landing)
+        self._method = provider.method or self._method
+        self._pace = pace_of(provider.name, provider.rate)
         self._local = threading.local()
 
     def search(
@@ -118,34 +127,35 @@ class ApiSource:
         yield from ()
 
     def _pages(self, method: str, asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Items of all pages; a page that only repeats what came before ends them."""
+        """Items of all pages."""
         if not hasattr(self._local, "io"):
             self._local.io = make_io(self._location)
-        pages = ItemSearch(self._search, method=method, stac_io=self._local.io, **asked).pages_as_dicts()
-        seen: set[str] = set()
-        first = True
-        while True:
-            try:
-                page = next(pages, None)
-            except APIError as error:
-                if first:
-                    raise _FirstPageError(error) from None
-                raise as_source_error(error, self._search) from None
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-                raise PermanentSourceError(
-                    f"{redact(self._search)} answered with no page of STAC items ({type(error).__name__})",
-                    href=redact(self._search),
-                ) from None
-            features = page.get("features") if page else None
-            if not isinstance(features, list):
-                return
-            first = False
-            fresh = [f for f in features if not isinstance(f, dict) or item_id(f) not in seen]
-            if features and not fresh:
-                self._notes.say(f"{self.url} repeats its pages: taken as the end")
-                return
-            seen.update(item_id(f) for f in fresh if isinstance(f, dict))
-            yield from fresh
+        search = ItemSearch(self._search, method=method, stac_io=self._local.io, **asked)
+        # The first page is asked for by pystac-client, so that parameters are written as it writes them.
+        first = Ask(self._search, method, search.get_parameters())
+        yield from Pages(
+            first,
+            lambda ask: self._page(ask, first=ask is first),
+            lambda text: self._notes.say(f"{self.url} {text}"),
+        )
+
+    def _page(self, ask: Ask, *, first: bool) -> Mapping[str, Any]:
+        self._pace.wait()
+        try:
+            page = self._local.io.read_json(ask.url, method=ask.method, parameters=ask.body)
+        except APIError as error:
+            if first:
+                raise _FirstPageError(error) from None
+            raise as_source_error(error, self._search) from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise self._no_page(type(error).__name__) from None
+        if not isinstance(page, dict) or not isinstance(page.get("features"), list):
+            raise self._no_page("no features")
+        return page
+
+    def _no_page(self, why: str) -> PermanentSourceError:
+        shown = redact(self._search)
+        return PermanentSourceError(f"{shown} answered with no page of STAC items ({why})", href=shown)
 
 
 class _FirstPageError(Exception):
@@ -162,7 +172,10 @@ def _endpoint(url: str, landing: Mapping[str, Any]) -> tuple[str, str]:
     methods = {str(link.get("method") or "GET").upper() for link in links}
     parts = urlsplit(url)
     default = urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/search", parts.query, ""))
-    found = urljoin(f"{url.rstrip('/')}/", links[0]["href"]) if links else default
+    try:
+        found = joined(f"{url.rstrip('/')}/", links[0]["href"]) if links else default
+    except UnusableHrefError:
+        found = default
     # Old APIs give one link without a method and answer POST all the same; only a clear GET is believed.
     only_get = bool(links) and methods == {"GET"} and all(link.get("method") for link in links)
     return (found if is_http(found) else default), "GET" if only_get else "POST"

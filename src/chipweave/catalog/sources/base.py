@@ -23,8 +23,8 @@ Box = tuple[float, float, float, float]
 Interval = tuple[datetime, datetime]
 """First and last moment, UTC, both inclusive."""
 
-NO_PLACE: Final = "no place on Earth stated"
-"""Why an item is left out that tells nothing of where it lies."""
+ANYWHERE: Final[Box] = (-180.0, -90.0, 180.0, 90.0)
+"""Where an item may lie that tells nothing of its place: whoever needs it looks into its files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def overlaps(item: Item, interval: Interval | None) -> bool:
 class Shelf:
     """Items in memory, sieved by collection, box and time.
 
-    An item that names no collection belongs to whichever is asked for.
+    An item that names no collection belongs to whichever is asked for; one that names no place may lie anywhere.
     """
 
     found: list[Found] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Shelf:
 
     @classmethod
     def of(cls, found: Iterable[Found], notes: Notes) -> Shelf:
-        """Shelve items; one that is broken or tells nothing of its place is noted and left out."""
+        """Shelve items; one that is broken is noted and left out."""
         kept: list[Found] = []
         rows: list[int] = []
         areas: list[Box] = []
@@ -88,10 +88,7 @@ class Shelf:
             if why := defect(one.item):
                 notes.of(f"{shown(one.origin, 200)}: {why}, left out", named(one.item, entry))
                 continue
-            places = extents(one.item)
-            if not places:
-                notes.of(f"{shown(one.origin, 200)}: {NO_PLACE}, left out", item_id(one.item))
-                continue
+            places = extents(one.item) or [ANYWHERE]
             rows += [len(kept)] * len(places)
             areas += places
             kept.append(one)

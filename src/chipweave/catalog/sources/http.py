@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import logging
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -12,29 +10,24 @@ from urllib.parse import urlsplit
 import requests.exceptions
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
-from urllib3 import Retry
 
-from chipweave.catalog.hrefs import redact
+from chipweave.catalog.hrefs import ENV_HOSTS, is_loopback, redact
+from chipweave.catalog.secrets import keep_secrets_of
+from chipweave.catalog.web import (
+    CONNECT,
+    PASSING,
+    PASSING_ERRORS,
+    RefusedRedirectError,
+    TooLargeError,
+    WebSession,
+    patience,
+)
 from chipweave.errors import PermanentSourceError, SourceError, TransientSourceError
 
-TIMEOUT: Final = (5.0, 60.0)
-"""Seconds to connect, and to wait for bytes."""
-
-BACKOFF = 0.4
-"""Seconds between the second and the third try; twice that before the fourth."""
-
-# urllib3 warns of each retry with the whole URL, its query included; the last failure is told as an error of ours.
-logging.getLogger("urllib3.connectionpool").addFilter(
-    lambda record: not str(record.msg).startswith("Retrying")
-)
-
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524})
-_PASSING_ERRORS = (
-    requests.exceptions.ConnectionError,
-    requests.exceptions.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-)
+_HINTS: Final[Mapping[type, str]] = {
+    RefusedRedirectError: f"list the host in {ENV_HOSTS} if you trust this catalog",
+    TooLargeError: "search a smaller area, or use a copy of its items",
+}
 
 
 class CatalogIO(StacApiIO):
@@ -50,32 +43,18 @@ class CatalogIO(StacApiIO):
 
 
 def make_io(url: str) -> CatalogIO:
-    """Session of pystac-client for a catalog; four tries within about three seconds.
+    """Session of pystac-client for a catalog; five tries within about three seconds, unless it asks for more time.
 
     Loopback is reached directly, whatever proxy the environment names.
     """
-    retry = Retry(
-        total=3,
-        read=1,
-        backoff_factor=BACKOFF,
-        status_forcelist=sorted(_PASSING),
-        allowed_methods=None,  # a POST to /search reads only
-        raise_on_status=False,
-        respect_retry_after_header=False,  # may ask for minutes: the user decides about those
-    )
-    io = CatalogIO(timeout=TIMEOUT, max_retries=retry)
-    if _is_loopback(urlsplit(url).hostname or ""):
+    keep_secrets_of(url)
+    io = CatalogIO(timeout=(CONNECT, patience()))
+    headers = io.session.headers
+    io.session = WebSession()
+    io.session.headers.update(headers)
+    if is_loopback(urlsplit(url).hostname or ""):
         io.session.trust_env = False
     return io
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def status_of(error: APIError) -> int | None:
@@ -89,13 +68,15 @@ def as_source_error(error: APIError, url: str) -> SourceError:
     shown, status = redact(url), status_of(error)
     if status is not None:
         said = f"{shown} answered HTTP {status}"
-        if status in _PASSING or status >= 500:
+        if status in PASSING or status >= 500:
             return TransientSourceError(said, hint="run the same command again later", href=shown)
         return PermanentSourceError(
             said, hint="check the catalog's URL and whether it needs a login", href=shown
         )
     cause = error.__context__ or error.__cause__
-    if isinstance(cause, _PASSING_ERRORS):
+    if isinstance(cause, RefusedRedirectError | TooLargeError):
+        return PermanentSourceError(f"{shown}: {cause}", hint=_HINTS[type(cause)], href=shown)
+    if isinstance(cause, PASSING_ERRORS):
         said = f"{shown} cannot be reached: {_reason(cause)}"
         return TransientSourceError(
             said, hint="check the URL and the network, then run the same command again", href=shown

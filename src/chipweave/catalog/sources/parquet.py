@@ -19,7 +19,7 @@ from shapely.errors import ShapelyError
 from chipweave.catalog.footprint import boxes, extents
 from chipweave.catalog.hrefs import shown
 from chipweave.catalog.notes import Notes
-from chipweave.catalog.sources.base import NO_PLACE, Box, Found, Interval, meets, named, overlaps
+from chipweave.catalog.sources.base import ANYWHERE, Box, Found, Interval, meets, named, overlaps
 from chipweave.catalog.stac import collection_of, defect
 from chipweave.errors import RecipeError
 
@@ -68,10 +68,9 @@ class ParquetSource:
         """Make items of rows that no search has met before; broken ones are noted and stand as None."""
         for row, item in zip(rows, to_items(table.take(pa.array(rows, pa.int64()))), strict=True):
             why = defect(item)
-            places = [] if why else extents(item)
-            if why or not places:
-                self._notes.of(f"{shown(origin, 200)}: {why or NO_PLACE}, left out", named(item, row + 1))
-            self._read[origin, row] = (Found(item, origin), places) if places else None
+            if why:
+                self._notes.of(f"{shown(origin, 200)}: {why}, left out", named(item, row + 1))
+            self._read[origin, row] = None if why else (Found(item, origin), extents(item) or [ANYWHERE])
 
     def collections(self) -> list[str]:
         """Names of the collections that it holds."""

@@ -7,9 +7,19 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urljoin
+from urllib.parse import unquote
 
-from chipweave.catalog.hrefs import LocalRule, beside, is_http, redact, scheme_of, shown
+from chipweave.catalog.hrefs import (
+    LocalRule,
+    UnusableHrefError,
+    beside,
+    is_clean,
+    is_http,
+    joined,
+    redact,
+    scheme_of,
+    shown,
+)
 from chipweave.catalog.notes import Notes
 from chipweave.catalog.sources.base import Found
 from chipweave.catalog.sources.files import items_in, parse_document, read_file, refusal
@@ -25,7 +35,7 @@ def is_catalog(document: object) -> bool:
         or ("assets" in document and "properties" in document)
     ):
         return False
-    return document.get("type") in {"Catalog", "Collection"} or any(
+    return document.get("type") in ("Catalog", "Collection") or any(
         True for rel in ("child", "item", "items") for _ in links(document, rel)
     )
 
@@ -58,7 +68,13 @@ def walk(location: str, document: Any, folder: Path | None, notes: Notes) -> Ite
             continue
         for rel in ("child", "item", "items"):
             for href in links(parent, rel):
-                there = _join(here, href)
+                try:
+                    there = _join(here, href)
+                except UnusableHrefError:
+                    there = "\0"
+                if not is_clean(there):
+                    notes.say(f"a link of {shown(redact(here), 200)} that leads nowhere is left out")
+                    continue
                 if there in seen:
                     continue
                 seen.add(there)
@@ -96,5 +112,5 @@ def _join(here: str, href: str) -> str:
     if scheme:
         return href
     if is_http(here):
-        return urljoin(here, href)
+        return joined(here, href)
     return os.path.normpath(beside(here, unquote(href)))

@@ -28,11 +28,14 @@ import rasterio.errors
 from affine import Affine
 from rasterio.io import MemoryFile
 
-from chipweave.errors import NotBuiltError
+from chipweave.catalog import access
+from chipweave.catalog.hrefs import is_http
+from chipweave.errors import NotBuiltError, PermanentSourceError
 from chipweave.model import Asset
+from chipweave.pixels.failures import attempts, classify, is_remote
 from chipweave.pixels.lattice import Grid, reproject, same_crs, shift, units
 from chipweave.pixels.loaders.base import AnyArray, BoolArray
-from chipweave.pixels.read import SourceGrid, attempts, classify, source_of
+from chipweave.pixels.read import SourceGrid, source_of
 from chipweave.pixels.resample import Method, clip, inside, resample
 
 Floats = npt.NDArray[np.floating]
@@ -46,8 +49,7 @@ PIECE_PX = (32, 512)
 
 HINT = "use --loader native"
 
-_VSI = {"http": "/vsicurl/http://", "https": "/vsicurl/https://", "s3": "/vsis3/", "gs": "/vsigs/",
-        "az": "/vsiaz/", "oss": "/vsioss/", "file": ""}  # fmt: skip
+_VSI = {"http": "/vsicurl/http://", "https": "/vsicurl/https://", "file": ""}
 
 _VIRTUAL = """\
 <VRTDataset rasterXSize="{width}" rasterYSize="{height}">
@@ -100,9 +102,13 @@ def load_band(
     """One band of `Loader`: see there for parameters and errors; `fetch` is the package's part."""
     source, nodata = source_of(asset, default_nodata)
     dtype = _wider(source)
-    virtual = _virtual(source, nodata, dtype)
+    remote = is_remote(asset.href)
+    how = access.opening(asset.href) if remote else access.Opening(asset.href)
+    # Side-car files of a remote asset would each cost a request.
+    sparing = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if remote else {}
+    virtual = _virtual(source, how.name, nodata, dtype)
     target, row, col = Grid.anchored(crs, affine)
-    with MemoryFile(virtual, filename="band.vrt") as file:
+    with how.env(**sparing), MemoryFile(virtual, filename="band.vrt") as file:
         take = partial(_take, fetch, file.name, dtype, asset.href)
         same = shift(source.grid, target) is not None
         if method in {"mean", "mode"} and not same:
@@ -136,10 +142,10 @@ def _wider(source: SourceGrid) -> np.dtype[np.floating]:
     raise NotBuiltError(f"{source.href}: this loader does not read {source.dtype}", hint=HINT)
 
 
-def _virtual(source: SourceGrid, nodata: float | None, dtype: np.dtype[np.floating]) -> bytes:
-    """A virtual file with one band of a file, in which no data is NaN."""
+def _virtual(source: SourceGrid, name: str, nodata: float | None, dtype: np.dtype[np.floating]) -> bytes:
+    """A virtual file with one band of the file that is opened by `name`, in which no data is NaN."""
     a = source.grid.affine
-    scheme, _, rest = source.href.partition("://")
+    scheme, _, rest = name.partition("://")
     told = ""
     if nodata is not None and (source.dtype.kind == "f" or float(nodata).is_integer()):
         told = f"<NODATA>{nodata!r}</NODATA>"
@@ -149,7 +155,7 @@ def _virtual(source: SourceGrid, nodata: float | None, dtype: np.dtype[np.floati
         crs=escape(source.grid.crs),
         transform=", ".join(repr(float(v)) for v in (a.c, a.a, a.b, a.f, a.d, a.e)),
         dtype={4: "Float32", 8: "Float64"}[dtype.itemsize],
-        file=escape(_VSI[scheme] + rest if rest and scheme in _VSI else source.href),
+        file=escape(_VSI[scheme] + rest if rest and scheme in _VSI else name),
         index=source.index,
         nodata=told,
     ).encode()
@@ -160,7 +166,17 @@ def _errors(href: str) -> Iterator[None]:
     try:
         yield
     except (rasterio.errors.RasterioError, OSError, RuntimeError, MemoryError) as error:
-        raise classify(error, href) from error
+        if not is_remote(href):
+            raise classify(error, href) from error
+        found = classify(error, href)
+    else:
+        return
+    if is_http(href) and isinstance(found, PermanentSourceError):
+        # GDAL does not always tell a server that falters from a file that is broken: a look of our own raises which.
+        from chipweave.catalog.remote import RemoteFile  # noqa: PLC0415 - local files do without HTTP
+
+        RemoteFile(href)
+    raise found  # without its cause, which may quote a signed URL
 
 
 def _take(
@@ -173,7 +189,7 @@ def _take(
     rule: Rule,
 ) -> Floats:
     """Call `fetch` as this project reads: what fails is classified, and tried again where that may help."""
-    for attempt in attempts(href):
+    for attempt in attempts(href, by_gdal=True):
         with attempt, _errors(href):
             return fetch(file, dtype, grid, shape, rule)
     raise AssertionError(href)  # pragma: no cover - stamina returns or raises
