@@ -1,0 +1,1 @@
+"""Prefect, and nothing else: thin flows over the public functions."""
