@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 import shapely
 import yaml
+from huggingface_hub import DatasetCard
 from matplotlib.image import imread
 
 import fakes
 from chipweave.describe import check_licence, summarise, write_attribution, write_card, write_wids
 from chipweave.describe.colours import Classes, hashed, split_colour
-from chipweave.describe.credits import licence_of, wording
+from chipweave.describe.credits import wording
+from chipweave.describe.licences import licence_of, said, spdx, strictest
 from chipweave.describe.show import _panel, choose, show
 from chipweave.describe.splitmap import _rings
 from chipweave.describe.summary import Summary
@@ -108,6 +110,11 @@ def test_paragraphs_and_code():
             "one dataset",
         ),
         ("CC-BY-4.0", [credit("CC-BY-NC-4.0")], "commercial"),
+        ("Apache-2.0", [credit("CC BY-NC 4.0")], "commercial"),
+        ("CC-BY-4.0", [credit("CC-BY-SA-4.0")], "carries CC-BY-SA-4.0 too"),
+        ("CC-BY-4.0", [credit("CC-BY-ND-4.0")], "no changed versions"),
+        (None, [credit("ODbL-1.0", share_alike=True), credit("CC-BY-NC-4.0")], "no commerce"),
+        (None, [credit("CC-BY-SA-4.0"), credit("CC-BY-NC-SA-4.0")], "one dataset"),
     ],
 )
 def test_a_weaker_licence_is_refused(licence, inputs, message):
@@ -126,17 +133,65 @@ def test_a_weaker_licence_is_refused(licence, inputs, message):
         ("odbl-1.0", [credit("ODbL-1.0", share_alike=True), credit("CC-BY-4.0")]),
         ("LicenseRef-my-own", [credit("CC-BY-4.0")]),
         ("CC-BY-NC-4.0", [credit("CC-BY-NC-4.0")]),
+        ("CC-BY-NC-SA-4.0", [credit("CC-BY-NC-SA-4.0", share_alike=True), credit("CC-BY-NC-4.0")]),
+        ("cc by-sa 4.0", [credit("CC-BY-SA-4.0", share_alike=True)]),
+        ("my own", [credit("CC-BY-NC-4.0"), credit("somebody's")]),
     ],
 )
 def test_a_licence_that_is_strong_enough_passes(licence, inputs):
     check_licence(licence, inputs)
 
 
-def test_the_licence_is_the_recipes_or_the_share_alike_inputs():
-    shared = [credit("CC-BY-4.0"), credit("ODbL-1.0", share_alike=True)]
-    assert licence_of("MIT", shared) == "MIT"
-    assert licence_of(None, shared) == "ODbL-1.0"
-    assert licence_of(None, shared[:1]) is None
+SENTINEL, LAND = credit("LicenseRef-Copernicus-Sentinel"), credit("LicenseRef-Copernicus-CLMS")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "licence"),
+    [
+        ([], None),
+        ([credit("CC-BY-4.0"), credit("CC0-1.0"), credit("public domain")], "CC-BY-4.0"),
+        ([SENTINEL, credit("CC-BY-4.0"), LAND], "CC-BY-4.0"),
+        ([SENTINEL], "LicenseRef-Copernicus-Sentinel"),
+        ([SENTINEL, credit("CC0-1.0")], "LicenseRef-Copernicus-Sentinel"),
+        ([SENTINEL, LAND], None),
+        ([credit("CC-BY-4.0"), credit("CC-BY-NC-4.0"), SENTINEL], "CC-BY-NC-4.0"),
+        ([credit("CC-BY-4.0"), credit("CC-BY-3.0")], "CC-BY-4.0"),
+        ([credit("CC-BY-4.0"), credit("ODbL-1.0", share_alike=True)], "ODbL-1.0"),
+        ([credit("CC-BY-SA-4.0"), credit("CC-BY-4.0")], "CC-BY-SA-4.0"),
+        ([credit("house rules", share_alike=True), credit("CC-BY-4.0")], "house rules"),
+        ([credit("CC-BY-NC-SA-4.0"), credit("CC-BY-NC-4.0")], "CC-BY-NC-SA-4.0"),
+        ([credit("CC-BY-4.0"), credit("house rules")], None),
+        ([credit("CC-BY-4.0"), credit("CC-BY-ND-4.0")], None),
+        ([credit("public domain"), credit("CC0-1.0")], "CC0-1.0"),
+        ([credit("PDDL-1.0"), credit("unlicense")], "PDDL-1.0"),
+    ],
+)
+def test_the_strictest_licence_of_the_inputs_is_worked_out(inputs, licence):
+    check_licence(None, inputs)
+    for order in (inputs, inputs[::-1]):
+        assert strictest(order) == licence_of(None, order) == licence
+    check_licence(licence, inputs)
+    assert licence_of("MIT", inputs) == "MIT"
+    told = said(None, inputs)
+    names = [markdown(c.licence) for c in inputs]
+    assert markdown(licence) in told if licence else all(name in told for name in names)
+    assert said("MIT", inputs) == "Licence: MIT."
+
+
+def test_spdx_identifiers_are_spelled_as_in_the_list():
+    names = [
+        "cc-by-4.0",
+        "CC BY-NC-SA 4.0",
+        "odbl",
+        "apache-2.0",
+        "CC0",
+        "my own",
+        "cc-by",
+        "LicenseRef-x",
+        "",
+    ]
+    expected = ["CC-BY-4.0", "CC-BY-NC-SA-4.0", "ODbL-1.0", "Apache-2.0", "CC0-1.0", None, None, None, None]
+    assert [spdx(name) for name in names] == expected
 
 
 def test_wording_has_the_real_years():
@@ -158,6 +213,12 @@ def test_attribution_names_each_source_once(tmp_path):
     assert "Zanaga, D. et al." in text
     assert r"Layers: s2, s2\_mask" in text
     assert "Share-alike" not in text
+    assert "\nLicence: CC-BY-4.0, worked out as the strictest of those of the sources.\n" in text
+    text = write_attribution(tmp_path, LAYERS, years, "CC-BY-NC-4.0").read_text(encoding="utf-8")
+    assert "\nLicence: CC-BY-NC-4.0.\n" in text
+    odd = [dataclasses.replace(LAYERS[0], credit=credit("house rules")), LAYERS[2]]
+    text = write_attribution(tmp_path, odd, years).read_text(encoding="utf-8")
+    assert "no single one fits all sources: CC-BY-4.0, house rules." in text
 
 
 # --- summary and wids ------------------------------------------------------------------------
@@ -219,17 +280,61 @@ def test_the_card_has_what_the_hub_reads(tmp_path, summary):
     assert "| chipweave | 0.1.0 |" in body
 
 
+OTHER = {"license": "other", "license_link": "LICENSE.md"}
+
+
 @pytest.mark.parametrize(
-    ("licence", "expected"),
+    ("licence", "source", "expected"),
     [
-        ("ODbL-1.0", {"license": "odbl"}),
-        ("My licence", {"license": "other", "license_name": "my-licence", "license_link": "ATTRIBUTION.md"}),
-        (None, {"license": "other", "license_name": "see-attribution", "license_link": "ATTRIBUTION.md"}),
+        ("ODbL-1.0", "CC-BY-4.0", {"license": "odbl"}),
+        ("CC BY-SA 4.0", "CC-BY-4.0", {"license": "cc-by-sa-4.0"}),
+        ("odc-by-1.0", "CC-BY-4.0", {"license": "odc-by"}),
+        ("My licence", "CC-BY-4.0", {**OTHER, "license_name": "my-licence"}),
+        (None, "CC-BY-4.0", {"license": "cc-by-4.0"}),
+        (None, "house rules", {**OTHER, "license_name": "see-attribution"}),
+        (None, "LicenseRef-Copernicus-Sentinel", {**OTHER, "license_name": "licenseref-copernicus-sentinel"}),
     ],
 )
-def test_the_licence_goes_by_the_hubs_names(tmp_path, summary, licence, expected):
-    front, _ = card(tmp_path, {"licence": licence}, LAYERS, summary)
+def test_the_licence_goes_by_the_hubs_names(tmp_path, summary, licence, source, expected):
+    layers = [*LAYERS[:2], dataclasses.replace(LAYERS[2], credit=credit(source))]
+    front, body = card(tmp_path, {"licence": licence}, layers, summary)
     assert {key: front[key] for key in front if key.startswith("license")} == expected
+    own = tmp_path / "LICENSE.md"
+    assert own.exists() == ("license_link" in expected)
+    if own.exists():
+        assert said(licence, [s.credit for s in layers]) in body
+        assert said(licence, [s.credit for s in layers]) in own.read_text(encoding="utf-8")
+
+
+SIZES = ["n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B"]
+
+
+@pytest.mark.parametrize("licence", ["CC-BY-4.0", "my own: 'licence' #1", None])
+@pytest.mark.parametrize("title", ["fake", "'quoted': # \"title\" & [more]", "yes", "2021"])
+def test_the_hubs_library_reads_the_card(tmp_path, summary, licence, title):
+    """Its server's own check is not to be had offline: its rules are held here, as its documents state them."""
+    text = write_card(
+        tmp_path, {"title": title, "licence": licence, "description": "---"}, LAYERS, summary
+    ).read_text(encoding="utf-8")
+    read = DatasetCard(text, ignore_metadata_errors=False)
+    data = read.data
+    assert data.pretty_name == title
+    assert isinstance(data.license, str)
+    assert re.fullmatch(r"[a-z0-9.-]+", data.license)
+    extra = data.to_dict()
+    if data.license == "other":
+        assert re.fullmatch(r"[a-z0-9.-]+", extra["license_name"])
+        assert extra["license_link"] in {"LICENSE", "LICENSE.md"}
+    assert set(data.size_categories) <= set(SIZES)
+    assert set(data.task_categories) <= {"image-segmentation", "image-feature-extraction"}
+    assert all(isinstance(tag, str) for tag in extra["tags"])
+    assert len(set(extra["tags"])) == len(extra["tags"])
+    (config,) = extra["configs"]
+    assert config["config_name"] == "default"
+    assert [f["split"] for f in config["data_files"]] == ["train", "val", "test"]
+    assert read.text.lstrip().startswith("# ")
+    again = DatasetCard(str(read), ignore_metadata_errors=False)
+    assert again.data.to_dict() == extra
 
 
 @pytest.mark.parametrize(

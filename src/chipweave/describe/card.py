@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from chipweave.describe.credits import ATTRIBUTION, check_licence, licence_of, wording
+from chipweave.describe.credits import ATTRIBUTION, wording
+from chipweave.describe.licences import check_licence, licence_of, said, spdx
 from chipweave.describe.summary import Summary
 from chipweave.describe.text import code, link, markdown, paragraphs, plain, table
 from chipweave.files import atomic_write_text
@@ -24,7 +25,7 @@ its no-data value, the physical value is `array * scale + offset`."""
 _ABOUT_FILES = """\
 Woven by chipweave from `recipe.yaml`. `chipweave.lock` holds what the searches found, `plan/` which scene served
 which chip and why, `ledger.parquet` the fate of every placed chip, `index.parquet` one row a sample,
-`manifest.json` the checksum of every file."""
+`stac/` the same as a STAC collection with its items, `manifest.json` the checksum of every file."""
 
 _SIZES = (
     (1_000, "n<1K"),
@@ -34,21 +35,28 @@ _SIZES = (
     (10_000_000, "1M<n<10M"),
     (100_000_000, "10M<n<100M"),
 )
-_HUB_NAMES = {"odbl-1.0": "odbl", "pddl-1.0": "pddl", "cc0": "cc0-1.0"}
+_HUB_NAMES = {"odbl-1.0": "odbl", "pddl-1.0": "pddl", "odc-by-1.0": "odc-by"}
 _HUB = frozenset(
     {
-        "apache-2.0", "mit", "bsd-3-clause", "cc0-1.0", "cc-by-2.0", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0",
-        "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0", "cc-by-nd-4.0", "odbl",
-        "odc-by", "pddl", "etalab-2.0", "gpl-3.0", "unlicense",
+        "apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "isc", "cc0-1.0", "cc-by-2.0", "cc-by-2.5",
+        "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0",
+        "cc-by-nd-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0",
+        "cc-by-nc-sa-4.0", "cdla-sharing-1.0", "cdla-permissive-1.0", "cdla-permissive-2.0", "wtfpl",
+        "etalab-2.0", "gpl-3.0", "odc-by", "odbl", "unlicense", "pddl",
     }
 )  # fmt: skip
-"""Licences that the Hub knows by name; anything else goes as `other` with a name and a link."""
+"""Licences of data that the Hub knows by name (it refuses others, its message of May 2026 lists them: issue 4218
+of huggingface_hub); anything else goes as `other` with a name and a link, which must be this file or a URL."""
+
+_OWN_LICENCE = "LICENSE.md"
 
 
 def write_card(
     folder: Path, recipe: Mapping[str, Any], layers: Sequence[LayerSpec], summary: Summary
 ) -> Path:
     """Write `README.md`. No wall-clock time stands in it: the same dataset has the same card.
+
+    Where the Hub knows no name for the licence, `LICENSE.md` is written too: it is what the front matter links to.
 
     Parameters
     ----------
@@ -73,21 +81,23 @@ def write_card(
     """
     inputs = [spec.credit for spec in layers if spec.credit is not None]
     check_licence(recipe.get("licence"), inputs)
-    licence = licence_of(recipe.get("licence"), inputs)
+    licence, stated = licence_of(recipe.get("licence"), inputs), said(recipe.get("licence"), inputs)
     title = plain(recipe.get("title") or recipe.get("name") or "dataset")
-    front = yaml.safe_dump(
-        _front_matter(title, licence, layers, summary), sort_keys=False, allow_unicode=True, width=1_000
-    )
+    matter = _front_matter(title, licence, layers, summary)
+    front = yaml.safe_dump(matter, sort_keys=False, allow_unicode=True, width=1_000)
     sections = [
         f"# {markdown(title)}",
-        paragraphs(recipe.get("description") or "") or _default_description(layers, summary),
+        paragraphs(recipe.get("description") or "") or default_description(layers, summary),
         _contents(layers, summary),
         _splits(recipe, summary),
         _classes(layers, summary),
         _making(layers, summary),
         _loading(layers, summary, (recipe.get("output") or {}).get("encoding", "npy")),
-        _licence(recipe, licence, layers, summary),
+        _licence(recipe, stated, layers, summary),
     ]
+    if matter.get("license_link") == _OWN_LICENCE:
+        terms = f"{stated} What each source asks for stands in [{ATTRIBUTION}]({ATTRIBUTION})."
+        atomic_write_text(folder / _OWN_LICENCE, f"# Licence\n\n{terms}\n")
     path = folder / CARD
     atomic_write_text(path, f"---\n{front}---\n\n" + "\n\n".join(s for s in sections if s) + "\n")
     return path
@@ -120,11 +130,11 @@ def _front_matter(
 
 
 def _hub_licence(licence: str | None) -> dict[str, str]:
-    name = (licence or "see-attribution").lower()
+    name = (spdx(licence or "") or licence or "see-attribution").lower()
     name = _HUB_NAMES.get(name, name)
     if name in _HUB:
         return {"license": name}
-    return {"license": "other", "license_name": slug(name), "license_link": ATTRIBUTION}
+    return {"license": "other", "license_name": slug(name), "license_link": _OWN_LICENCE}
 
 
 def slug(text: str) -> str:
@@ -136,7 +146,8 @@ def _labels(layers: Sequence[LayerSpec]) -> list[LayerSpec]:
     return [spec for spec in layers if spec.kind == "label"]
 
 
-def _default_description(layers: Sequence[LayerSpec], summary: Summary) -> str:
+def default_description(layers: Sequence[LayerSpec], summary: Summary) -> str:
+    """A sentence for a dataset whose recipe describes it not."""
     names = ", ".join(dict.fromkeys(markdown(s.collection) for s in layers if s.kind in {"imagery", "label"}))
     return f"{_number(sum(summary.counts.values()))} chips of {names}, layer upon layer on one grid."
 
@@ -304,17 +315,10 @@ def _python(*lines: str) -> str:
     return "\n".join(["```python", *lines, "```"])
 
 
-def _licence(
-    recipe: Mapping[str, Any], licence: str | None, layers: Sequence[LayerSpec], summary: Summary
-) -> str:
-    said = (
-        f"Licence: {markdown(licence)}."
-        if licence
-        else "The recipe names no licence; those of the sources apply."
-    )
+def _licence(recipe: Mapping[str, Any], stated: str, layers: Sequence[LayerSpec], summary: Summary) -> str:
     parts = [
         "## Licence and credit",
-        f"{said} The sources ask for these notices ([{ATTRIBUTION}]({ATTRIBUTION})):",
+        f"{stated} The sources ask for these notices ([{ATTRIBUTION}]({ATTRIBUTION})):",
     ]
     notices: dict[str, None] = {}
     for spec in layers:
