@@ -1,6 +1,7 @@
 # Every target sets itself up: nothing is needed but a `python3` >= 3.11 and PyPI.
 PYTHON ?= python3
 VENV ?= .venv
+TESTS ?= tests
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
@@ -27,7 +28,7 @@ demo: $(VENV)/.run ## Build, verify and draw a dataset from a small synthetic Ea
 	$(BIN)/chipweave demo
 
 test: $(VENV)/.test ## Run the tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(TESTS)
 
 test-slow: $(VENV)/.test ## Kills, resumes, fuzzing: the long proofs
 	$(BIN)/python -m pytest -q -m slow

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import json
-import logging
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from chipweave import __version__
+from chipweave import __version__, console
 from chipweave.errors import ChipweaveError, VerifyError
 
 app = typer.Typer(
@@ -30,7 +29,12 @@ app = typer.Typer(
 
 RecipeArg = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", show_default=False)]
 FolderArg = Annotated[Path, typer.Argument(help="Folder of a dataset.", show_default=False)]
-Out = Annotated[Path, typer.Option("-o", "--out", help="Folder of the dataset.", show_default=False)]
+Out = Annotated[
+    str,
+    typer.Option(
+        "-o", "--out", help="Folder of the dataset, or its URL: s3://…, gs://…, az://…", show_default=False
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=C", help="Override a key; may be repeated.")
@@ -44,8 +48,13 @@ LockOption = Annotated[
 LoaderOption = Annotated[str, typer.Option(help="Who reads pixels: native; odc or stackstac as references.")]
 
 
+def _examples(*lines: str) -> str:
+    """What stands at the end of a command's help: lines as they are."""
+    return "\n".join(["\b", "Examples:", *(f"  chipweave {line}" for line in lines)])
+
+
 def _emit(result: Mapping[str, Any], as_json: bool, text: Callable[[Mapping[str, Any]], str]) -> None:
-    typer.echo(json.dumps(result, ensure_ascii=False) if as_json else text(result))
+    typer.echo(console.harmless(json.dumps(result, ensure_ascii=False) if as_json else text(result)))
 
 
 def _load(recipe: Path, sets: Sequence[str] | None, catalog: str | None) -> Any:
@@ -89,7 +98,14 @@ def _yield_text(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "build recipe.yaml -o data",
+        "build recipe.yaml -o data --limit 20 --workers 0",
+        "build recipe.yaml -o data --set imagery.s2.max_cloud=5",
+        "build recipe.yaml -o s3://bucket/data --scheduler tcp://10.0.0.1:8786",
+    )
+)
 def build(
     recipe: RecipeArg,
     out: Out,
@@ -112,7 +128,7 @@ def build(
     )
 
 
-@app.command()
+@app.command(epilog=_examples("plan recipe.yaml -o data", "plan recipe.yaml -o data --json"))
 def plan(
     recipe: RecipeArg,
     out: Out,
@@ -134,7 +150,7 @@ def plan(
     )
 
 
-@app.command()
+@app.command(epilog=_examples("check recipe.yaml", "check recipe.yaml --catalog planetary-computer"))
 def check(
     recipe: RecipeArg, catalog: CatalogOption = None, sets: Sets = None, as_json: AsJson = False
 ) -> None:
@@ -154,7 +170,7 @@ def check(
     _emit(result, as_json, lambda r: f"{r['recipe']}: ok ({len(warnings)} warnings)")
 
 
-@app.command()
+@app.command(epilog=_examples("new first", "new first --like demo"))
 def new(
     name: Annotated[
         str, typer.Argument(help="Name of the recipe; NAME.yaml is written here.", show_default=False)
@@ -173,7 +189,7 @@ def new(
     )
 
 
-@app.command()
+@app.command(epilog=_examples("recipes", "recipes landcover"))
 def recipes(
     name: Annotated[str | None, typer.Argument(help="Print this one.", show_default=False)] = None,
     as_json: AsJson = False,
@@ -200,12 +216,16 @@ def schema(as_json: AsJson = False) -> None:
     _emit(room.schema(), as_json, lambda r: json.dumps(r, indent=2, ensure_ascii=False))
 
 
-@app.command()
-def verify(folder: FolderArg, as_json: AsJson = False) -> None:
+@app.command(epilog=_examples("verify data", "verify s3://bucket/data --json"))
+def verify(
+    folder: Annotated[str, typer.Argument(help="Folder or URL of a dataset.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
     """Read everything in a dataset again and hold it against what the dataset says."""
-    from chipweave import audit  # noqa: PLC0415
+    from chipweave import audit, stores  # noqa: PLC0415
 
-    report = audit.verify(folder)
+    with stores.copied(folder) as here:
+        report = audit.Report(folder, audit.verify(here).checks)
     _emit(report.to_dict(), as_json, lambda _: report.to_text())
     if not report.ok:
         failed = [c.name for c in report.checks if c.verdict == "fail"]
@@ -214,7 +234,7 @@ def verify(folder: FolderArg, as_json: AsJson = False) -> None:
         )
 
 
-@app.command()
+@app.command(epilog=_examples("show data -o sheet.png"))
 def show(
     folder: FolderArg,
     keys: Annotated[
@@ -256,44 +276,43 @@ def _main(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Warnings and errors alone on stderr.")
     ] = False,
+    log_format: Annotated[
+        console.LogFormat,
+        typer.Option(help="What stderr is written as: text, with bars on a terminal, or json."),
+    ] = console.LogFormat.TEXT,
 ) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger = logging.getLogger("chipweave")
-    logger.handlers[:] = [handler]
-    logger.propagate = False
-    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    console.begin(log_format, quiet=quiet)
 
 
 def _stop(error: ChipweaveError, as_json: bool) -> NoReturn:
+    facts = {"error": error.kind, "message": error.message, "hint": error.hint, "exit": error.exit_code}
     if as_json:
-        typer.echo(
-            json.dumps(
-                {"error": error.kind, "message": error.message, "hint": error.hint, "exit": error.exit_code}
-            )
-        )
-    lines = [f"error: {error.message}", *([f"  {error.hint}"] if error.hint else [])]
-    typer.echo("\n".join(lines), err=True)
+        typer.echo(json.dumps(facts))
+    console.complain(
+        "\n".join([f"error: {error.message}", *([f"  {error.hint}"] if error.hint else [])]), facts
+    )
     sys.exit(error.exit_code)
 
 
 def _interrupted(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a handler's signature
-    typer.echo("interrupted: run the same command again to go on", err=True)
+    said = "interrupted: run the same command again to go on"
+    console.complain(said, {"error": "interrupted", "message": said, "exit": 130})
     sys.exit(130)
 
 
-def main(args: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and leave with the contract's exit code."""
+def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> NoReturn:
+    """Run the command line, or another program of its kind, and leave with the contract's exit code."""
     given = list(sys.argv[1:] if args is None else args)
     # Not KeyboardInterrupt: typer would answer it with exit 1.
     signal.signal(signal.SIGINT, _interrupted)
     try:
-        app(args=given)
+        program(args=given)
     except ChipweaveError as error:
         _stop(error, "--json" in given and not isinstance(error, VerifyError))
     except OSError as error:
         from chipweave.files import friendly_os_error  # noqa: PLC0415
 
         _stop(friendly_os_error(error, error.filename or "the output"), "--json" in given)
+    console.end()
     gc.freeze()  # the process ends: a last look for what could be freed would cost as much as a hundred chips
     sys.exit(0)

@@ -118,6 +118,8 @@ def _cluster(count: int) -> Iterator[tuple[Any, Any]]:
     from distributed import Client, LocalCluster  # noqa: PLC0415
     from distributed.utils import get_mp_context  # noqa: PLC0415
 
+    # `silence_logs` quiets handlers of Dask's own, and it has none where the root logger has one (as Prefect's has).
+    logging.getLogger("distributed").setLevel(logging.ERROR)
     with dask.config.set(SETTINGS):
         get_mp_context().set_forkserver_preload(list(PRELOAD))
         watched = importlib.util.find_spec("bokeh") is not None

@@ -6,9 +6,8 @@ import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -16,76 +15,141 @@ from typing import Any, Literal
 import pandas as pd
 import pyarrow.parquet as pq
 
-from chipweave import describe
-from chipweave.errors import TransientSourceError, UsageError
+from chipweave import describe, stores
+from chipweave.errors import TransientSourceError
 from chipweave.executor import executor
-from chipweave.files import atomic_write_text, folder_lock, sweep
-from chipweave.pixels import loaders
+from chipweave.files import atomic_write_text
+from chipweave.pixels import let_go, loaders
 from chipweave.plan import lockfile, tables
-from chipweave.plan.batches import limit_tiles
+from chipweave.plan.batches import take_tiles
 from chipweave.plan.decide import fates_of
 from chipweave.plan.lockfile import LockFile
-from chipweave.plan.planning import SNAPSHOT, WORK, Executor, Planned, forecast, make_plan, still_open, warn
+from chipweave.plan.planning import WORK, Executor, Planned, forecast, make_plan, still_open, warn
+from chipweave.progress import Step, tell
 from chipweave.recipe import LoadedRecipe, require_built
 from chipweave.recipe.outcome import Window
 from chipweave.shards import deal, index, ledger, manifest, receipts, stats
 from chipweave.shards.windows import Windows
-from chipweave.weave import Batch, offset_warnings, weave_task
+from chipweave.weave import Batch, batches_of, offset_warnings, weave_task
 
 log = logging.getLogger("chipweave")
 
 
 @contextmanager
-def _own(
-    folder: Path, loaded: LoadedRecipe, limit: int | None, loader: str
-) -> Iterator[tuple[LockFile, bool]]:
-    """Hold the folder; give its lock file, and whether it is finished.
-
-    Raises
-    ------
-    UsageError
-        Another recipe's or loader's folder, another process in it, or a folder that holds something else.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with folder_lock(folder):
-        lock = lockfile.read_lock(folder)
-        finished = (folder / manifest.NAME).exists()
-        if lock is not None and lock.sha256 != loaded.digest and not (folder / SNAPSHOT).exists():
-            # Nothing was frozen for the other recipe: a corrected one may have the folder.
-            shutil.rmtree(folder / "plan", ignore_errors=True)
-            lock = LockFile(loaded.recipe.name, loaded.digest, limit, loader)
-            lock.stamp("started")
-        if lock is None:
-            if any(folder.iterdir()):
-                raise UsageError(f"{folder} holds something else", hint="name an empty or a new folder")
-            lock = LockFile(loaded.recipe.name, loaded.digest, limit, loader)
-            lock.stamp("started")
-        elif lock.sha256 != loaded.digest:
-            raise UsageError(
-                f"{folder} belongs to another recipe ({lock.name}, {lock.sha256[:12]}; this is {loaded.digest[:12]})",
-                hint="build into another folder",
-            )
-        elif loader != lock.loader and (folder / SNAPSHOT).exists():
-            raise UsageError(
-                f"{folder} was begun with --loader {lock.loader}", hint="use the same, or another folder"
-            )
-        elif limit != lock.limit and (finished or (folder / WORK / receipts.FOLDER).exists()):
-            raise UsageError(
-                f"{folder} was begun with --limit {lock.limit}", hint="use the same, or another folder"
-            )
+def begin(
+    loaded: LoadedRecipe,
+    out: str | Path,
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    limit: int | None = None,
+    loader: str = loaders.DEFAULT,
+) -> Iterator[Build]:
+    """Hold a dataset's folder, and an executor, for a build whose stages the caller calls; see `build`."""
+    require_built(loaded)
+    loaders.check(loader)
+    with (
+        stores.home(out) as home,
+        stores.own(home, loaded, limit, loader) as (own, finished),
+        executor(workers, scheduler) as run,
+    ):
         if finished:
-            shutil.rmtree(folder / WORK, ignore_errors=True)  # killed between the manifest and this
+            home.built()  # killed before the store had all of it
+        yield Build(loaded, home, own, run, finished=finished)
+
+
+class Build:
+    """A build under way: `plan`, `weave` and `seal`, in this order. Each leaves files; what is there is not done again.
+
+    A stage that `TransientSourceError` ended may be called again. `begin` gives one.
+    """
+
+    def __init__(
+        self, loaded: LoadedRecipe, home: stores.Home, own: LockFile, run: Executor, *, finished: bool
+    ) -> None:
+        self.finished = finished
+        self._loaded, self._home, self._folder, self._own, self._run = loaded, home, home.folder, own, run
+        self._planned: Planned
+        self._windows: Windows | None = None
+        self._batches: Sequence[Batch] = ()
+        self._woven: dict[int, receipts.Receipt] = {}
+
+    def plan(self, *, lock: str | Path | None = None, tile_px: int | None = None) -> None:
+        """Place, lock, survey and split; see `build`."""
+        self._planned = make_plan(
+            self._loaded, self._folder, self._own, self._run, lock=Path(lock) if lock else None, tile_px=tile_px,
+            record=partial(ledger.write_ledger, self._folder / ledger.NAME),
+        )  # fmt: skip
+        self._home.planned()
+
+    def forecast(self) -> dict[str, Any]:
+        """What the plan would yield."""
+        return forecast(self._planned, self._own) | {"folder": self._home.name}
+
+    def weave(self, each: Callable[[int, int], object] | None = None, size: int | None = None) -> None:
+        """Weave all batches, write the ledger, and hold the yield against the recipe.
+
+        Parameters
+        ----------
+        each
+            Weaves a group of batches, from its first number to its last: it calls `weave_group`, which it is itself
+            where left out.
+        size
+            Batches of a group, all where left out. Windows, where the recipe has them, are the groups.
+
+        Raises
+        ------
+        TransientSourceError
+            Some batches are open. Other groups were woven all the same; other windows were not.
+        """
+        owed = [s.credit for s in self._planned.layers.specs if s.credit is not None]
+        describe.check_licence(self._loaded.recipe.licence, owed)
+        limit = self._own.limit
+        chips = take_tiles(self._planned.chips, limit, list(_fractions(self._loaded)))
+        self._batches = batches_of(self._planned, chips, limit, self._loaded.recipe.output.encoding)
+        self._windows = _windows(self._loaded, self._planned)
+
+        def group(batches: Sequence[Batch]) -> list[receipts.Receipt]:
+            (each or self.weave_group)(batches[0].number, batches[-1].number)
+            return [self._woven[b.number] for b in batches if b.number in self._woven]
+
+        if self._windows:
+            done = self._windows.run(self._batches, group, self._run)
         else:
-            lock.limit, lock.loader = limit, loader
-            sweep(folder)
-            atomic_write_text(folder / "recipe.yaml", loaded.to_yaml())
-            lock.save(folder)
-        yield lock, finished
+            done = _in_groups(self._batches, size or len(self._batches), group)
+        self._woven = {r.batch: r for r in done}
+        _judge(self._loaded, self._folder, chips, done)
+
+    def weave_group(self, first: int, last: int) -> int:
+        """Weave the batches from one number to another: what `weave` calls. Gives the number of samples."""
+        batches = [b for b in self._batches if first <= b.number <= last]
+        done = _woven(batches, work=self._planned.folder.absolute() / WORK, run=self._run)
+        self._woven |= {r.batch: r for r in done}
+        return sum(len(r.samples) for r in done)
+
+    def seal(self) -> None:
+        """Deal the parts into every format, then index, statistics, card and, last of all, the manifest."""
+        if not self.finished:
+            let_go()  # no source is read any more
+            _seal(
+                self._loaded, self._planned, self._own, list(self._woven.values()), self._run, self._windows
+            )
+        self.finished = True
+        self._home.built()
+
+    def fates(self) -> dict[str, Any]:
+        """What became of the chips, if the ledger is written."""
+        path = self._folder / ledger.NAME
+        return ledger.tally(path) if path.exists() else {}
+
+    def summary(self) -> dict[str, Any]:
+        """The finished dataset: what `build` gives."""
+        return _built(self._folder, self._own) | {"folder": self._home.name}
 
 
 def plan(
     loaded: LoadedRecipe,
-    out: Path,
+    out: str | Path,
     *,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -99,7 +163,7 @@ def plan(
     loaded
         The recipe.
     out
-        The dataset's folder; a later `build` goes on from here.
+        The dataset's folder, or its URL; a later `build` goes on from here.
     workers, scheduler
         See `executor`.
     lock
@@ -112,13 +176,11 @@ def plan(
     dict
         The forecast: placed, kept, dropped by reason, chips by split, expected bytes.
     """
-    require_built(loaded)
-    loaders.check(loader)
-    with _own(out, loaded, None, loader) as (own, finished), executor(workers, scheduler) as run:
-        if finished:
-            return _built(out, own)
-        record = partial(ledger.write_ledger, out / ledger.NAME)
-        return forecast(make_plan(loaded, out, own, run, lock=lock, record=record), own)
+    with begin(loaded, out, workers=workers, scheduler=scheduler, loader=loader) as job:
+        if job.finished:
+            return job.summary()
+        job.plan(lock=lock)
+        return job.forecast()
 
 
 def build(
@@ -139,7 +201,7 @@ def build(
     loaded
         The recipe, from `load_recipe`.
     out
-        Folder of the dataset.
+        Folder of the dataset, or its URL in an object store; see `chipweave.stores.home`.
     workers, scheduler
         See `executor`.
     limit
@@ -161,22 +223,12 @@ def build(
     ChipweaveError
         One of its kinds; the folder is left so that the same call goes on.
     """
-    require_built(loaded)
-    folder = Path(out)
-    loaders.check(loader)
-    with _own(folder, loaded, limit, loader) as (own, finished), executor(workers, scheduler) as run:
-        if finished:
-            return _built(folder, own)
-        record = partial(ledger.write_ledger, folder / ledger.NAME)
-        planned = make_plan(
-            loaded, folder, own, run, lock=Path(lock) if lock else None, tile_px=tile_px, record=record
-        )
-        owed = [s.credit for s in planned.layers.specs if s.credit is not None]
-        describe.check_licence(loaded.recipe.licence, owed)
-        windows = _windows(loaded, planned)
-        done = _weave(loaded, planned, own, run, windows)
-        _seal(loaded, planned, own, done, run, windows)
-        return _built(folder, own)
+    with begin(loaded, out, workers=workers, scheduler=scheduler, limit=limit, loader=loader) as job:
+        if not job.finished:
+            job.plan(lock=lock, tile_px=tile_px)
+            job.weave()
+            job.seal()
+        return job.summary()
 
 
 def _windows(loaded: LoadedRecipe, planned: Planned) -> Windows | None:
@@ -190,33 +242,34 @@ def _seed(loaded: LoadedRecipe) -> int:
     return loaded.recipe.split.seed if loaded.recipe.split else 0
 
 
-def _weave(
-    loaded: LoadedRecipe, planned: Planned, own: LockFile, run: Executor, windows: Windows | None
+def _fractions(loaded: LoadedRecipe) -> Mapping[str, float]:
+    return loaded.recipe.split.fractions if loaded.recipe.split else {"train": 1.0}
+
+
+def _in_groups(
+    batches: Sequence[Batch], size: int, weave: Callable[[Sequence[Batch]], list[receipts.Receipt]]
 ) -> list[receipts.Receipt]:
-    """Weave all batches, write the ledger, and hold the yield against the recipe."""
-    work = planned.folder.absolute() / WORK
-    chips = planned.chips
-    if own.limit is not None and (chips["state"] == "kept").any():
-        kept = chips["state"] == "kept"
-        names = list(loaded.recipe.split.fractions) if loaded.recipe.split else ["train"]
-        taken = limit_tiles(chips[kept], own.limit, names)
-        chips = chips.copy()
-        chips.loc[kept & ~chips["tile"].isin(taken), ["state", "stage", "reason"]] = [
-            "dropped",
-            "limit",
-            "limit",
-        ]
-    batches = _batches(planned, chips, own.limit, loaded.recipe.output.encoding)
-    weave = partial(_woven, work=work, run=run)
-    done = windows.run(batches, weave, run) if windows else weave(batches)
+    """Weave group after group; one that stays open does not keep the others from it."""
+    done: list[receipts.Receipt] = []
+    left: list[TransientSourceError] = []
+    for start in range(0, len(batches), size or 1):
+        try:
+            done += weave(batches[start : start + size])
+        except TransientSourceError as error:
+            left.append(error)
+    if left:
+        raise left[0]
+    return done
+
+
+def _judge(loaded: LoadedRecipe, folder: Path, chips: pd.DataFrame, done: Sequence[receipts.Receipt]) -> None:
+    """Write the ledger, and hold the yield against the recipe."""
     fates = fates_of(chips) + [f for r in done for f in r.fates]
-    ledger.write_ledger(planned.folder / ledger.NAME, fates)
-    split = loaded.recipe.split
-    asked = [n for n, f in split.fractions.items() if f > 0] if split else ["train"]
+    ledger.write_ledger(folder / ledger.NAME, fates)
+    asked = [name for name, share in _fractions(loaded).items() if share > 0]
     # What --limit leaves out is no loss that `allow` speaks of.
     judged = [f for f in fates if f.reason != "limit"]
     ledger.check_yield(judged, {row.split for r in done for row in r.samples}, asked, loaded.recipe.allow)
-    return done
 
 
 def _woven(batches: Sequence[Batch], work: Path, run: Executor) -> list[receipts.Receipt]:
@@ -226,11 +279,14 @@ def _woven(batches: Sequence[Batch], work: Path, run: Executor) -> list[receipts
         log.info("weave: %d of %d batches are there already, and are looked at", ready, len(batches))
     open_batches: list[TransientSourceError] = []
     # All of them: a part is read to tell that it is whole, and the workers read at once.
+    chips = 0
+    tell(Step("weave", 0, len(batches), "batches", chips))
     for n, result in enumerate(run(partial(weave_task, work=work), batches), 1):
         if isinstance(result, TransientSourceError):
             open_batches.append(result)
         else:
-            log.info("weave: batch %d of %d, %d samples", n, len(batches), result)
+            chips += result
+        tell(Step("weave", n, len(batches), "batches", chips))
     still_open("weave", open_batches, len(batches))
     done = []
     for batch in batches:
@@ -241,23 +297,6 @@ def _woven(batches: Sequence[Batch], work: Path, run: Executor) -> list[receipts
             )
         done.append(receipt)
     return done
-
-
-def _batches(
-    planned: Planned, chips: pd.DataFrame, limit: int | None, encoding: Literal["npy", "blosc2"]
-) -> list[Batch]:
-    """All batches; what `--limit` leaves out of one is told by its tiles."""
-    layers = planned.layers
-    kept = chips[chips["state"] == "kept"]
-    reads = replace(layers.reads, scenes={})
-    plan, digest = planned.folder.absolute() / "plan", f"{planned.digest}:{limit}"
-    tiles: dict[Any, frozenset[str]] = {}
-    if limit is not None:
-        tiles = kept.groupby("batch")["tile"].agg(frozenset).to_dict()
-    return [
-        Batch(int(n), f"{digest}:{n}", plan, layers.specs, reads, layers.blank, encoding, tiles.get(n))
-        for n in sorted(kept["batch"].unique())
-    ]
 
 
 def _seal(
@@ -283,7 +322,6 @@ def _seal(
         from chipweave.shards import zarr_out  # noqa: PLC0415 - zarr is dear to import, and tars do without
 
         known |= zarr_out.deal_zarr(hand, specs, run)
-    log.info("deal: %d shards", len(shards))
     index.write_index(folder / index.NAME, index.index_rows(hand, shards), specs)
     atomic_write_text(folder / "stats.json", json.dumps(merged.finish(specs), indent=1) + "\n")
     amended = pq.read_table(folder / "plan" / "amendments.parquet").to_pylist()
@@ -293,7 +331,8 @@ def _seal(
     own.save(folder)
     summary = describe.summarise(folder, [s.name for s in specs])
     describe.write_card(folder, loaded.mapping, specs, summary)
-    describe.write_attribution(folder, specs, summary.years)
+    describe.write_attribution(folder, specs, summary.years, loaded.recipe.licence)
+    describe.write_stac(folder, loaded.mapping, specs, summary)
     for split, rows in summary.shards.items():
         describe.write_wids(folder, split, rows, loaded.recipe.name)
     own.stamp("finished")
@@ -320,16 +359,11 @@ def _deal(
 
 
 def _built(folder: Path, own: LockFile) -> dict[str, Any]:
-    fates = ledger.read_ledger(folder / ledger.NAME)
     splits = pq.read_table(folder / index.NAME, columns=["split"]).column("split").to_pylist()
     files = json.loads((folder / manifest.NAME).read_text(encoding="utf-8"))["files"]
     return {
-        "folder": str(folder),
         "state": "built",
-        "placed": len(fates),
-        "written": sum(f.state == "written" for f in fates),
-        "failed": sum(f.state == "failed" for f in fates),
-        "dropped": dict(sorted(Counter(f.reason for f in fates if f.state == "dropped").items())),
+        **ledger.tally(folder / ledger.NAME),
         "splits": {s: splits.count(s) for s in deal.split_order(splits)},
         "bytes": sum(f["bytes"] for f in files.values()),
         "files": len(files),

@@ -6,6 +6,7 @@ import json
 
 import geopandas as gpd
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import shapely
 
@@ -126,6 +127,18 @@ def test_card_and_credits_name_the_sources_and_the_real_years(reference):
     assert (out / "README.md").read_text(encoding="utf-8").strip()
     assert (out / "recipe.yaml").exists()
     assert (out / "chipweave.lock").exists()
+
+
+def test_every_sample_is_a_stac_item(reference, samples):
+    out, _, _ = reference
+    items = harness.strict_json((out / "stac" / "collection.json").read_bytes())["assets"]["items"]
+    table = pq.read_table(out / "stac" / items["href"])
+    assert table["id"].to_pylist() == gpd.read_parquet(out / "index.parquet")["key"].tolist()
+    assert set(table["id"].to_pylist()) == set(samples)
+    for key, assets in zip(table["id"].to_pylist(), table["assets"].to_pylist(), strict=True):
+        with (out / "stac" / assets["json"]["href"]).open("rb") as file:
+            file.seek(assets["json"]["chipweave:offset"])
+            assert harness.strict_json(file.read(assets["json"]["chipweave:size"]))["key"] == key
 
 
 def test_geometry_is_the_footprint(reference, samples):

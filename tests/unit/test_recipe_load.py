@@ -105,6 +105,13 @@ def test_extends_of_nothing_is_refused(tmp_path: Path, line: str, message: str) 
         load_recipe(write(tmp_path / "r.yaml", line))
 
 
+def test_a_chain_without_end_is_refused(tmp_path: Path) -> None:
+    for n in range(400):
+        (tmp_path / f"{n}.yaml").write_text(f"extends: {n + 1}.yaml\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match="more than 16 recipes"):
+        load_recipe(tmp_path / "0.yaml")
+
+
 def test_relative_paths_are_relative_to_the_file_they_stand_in(tmp_path: Path) -> None:
     parent = {
         **GOOD,

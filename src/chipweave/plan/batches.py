@@ -153,3 +153,14 @@ def limit_tiles(chips: pd.DataFrame, limit: int, splits: Sequence[str]) -> set[s
             served |= held[tile]
             total += sizes[tile]
     return taken
+
+
+def take_tiles(chips: pd.DataFrame, limit: int | None, splits: Sequence[str]) -> pd.DataFrame:
+    """The chips, of which all but the tiles of `limit_tiles` are dropped for the reason ``limit``."""
+    kept = chips["state"] == "kept"
+    if limit is None or not kept.any():
+        return chips
+    left_out = kept & ~chips["tile"].isin(limit_tiles(chips[kept], limit, splits))
+    chips = chips.copy()
+    chips.loc[left_out, ["state", "stage", "reason"]] = ["dropped", "limit", "limit"]
+    return chips

@@ -21,6 +21,7 @@ from chipweave import catalog
 from chipweave.errors import TransientSourceError, UsageError, YieldError
 from chipweave.files import sha256_file
 from chipweave.model import Fate
+from chipweave.pixels import spare
 from chipweave.plan import lockfile, tables
 from chipweave.plan.area import AreaOfInterest, read_area
 from chipweave.plan.decide import ChipTable, batch_chips, fates_of, label_layers_of, split_chips
@@ -29,6 +30,7 @@ from chipweave.plan.lockfile import LockFile
 from chipweave.plan.place import place_chips, search_cells
 from chipweave.plan.survey import Amendment
 from chipweave.plan.surveying import Survey, rows_path, survey_task
+from chipweave.progress import Step, tell
 from chipweave.recipe import LoadedRecipe
 
 log = logging.getLogger("chipweave")
@@ -41,6 +43,9 @@ WORK = ".work"
 
 SNAPSHOT = "plan/scenes.parquet"
 """The frozen scenes, below the dataset."""
+
+KEPT_OF_SURVEY = 32 << 20
+"""Blocks that a serial build keeps for weaving: those of the last tiles, which are woven first."""
 
 PLAN_FILES = ("places.parquet", "scenes.parquet", "chips.parquet", "matches.parquet")
 
@@ -121,6 +126,8 @@ def make_plan(
     own.save(out)
     tables.write_chips(folder / "chips.parquet", table)
     shutil.rmtree(out / WORK / "survey", ignore_errors=True)  # nothing reads it once the plan stands
+    del survey, places, wkb  # of all places: what comes next needs the room
+    spare(KEPT_OF_SURVEY)
     return Planned(out, table, layers, _digest(out, own))
 
 
@@ -143,7 +150,9 @@ def run_survey(
     TransientSourceError
         Sources did not answer; what was surveyed is kept.
     """
-    log.info("survey: %d places in %d tiles", len(survey.places), survey.tiles)
+    placed, looked_at = len(survey.places), 0
+    log.info("survey: %d places in %d tiles", placed, survey.tiles)
+    tell(Step("survey", 0, placed, "places"))
     table = ChipTable(loaded, survey.places)
     amendments: list[Amendment] = []
     open_tiles: list[TransientSourceError] = []
@@ -153,8 +162,12 @@ def run_survey(
             continue
         surveyed = survey.settle(result)
         table.settle(surveyed)
+        looked_at += len(surveyed.rows)
+        tell(Step("survey", looked_at, placed, "places"))
         amendments += surveyed.amendments
     still_open("survey", open_tiles, survey.tasks_made)
+    if looked_at < placed:  # the others have no scene, or are another zone's
+        tell(Step("survey", placed, placed, "places"))
     table.no_scene(survey.lacking, survey.layers)
     log.info(
         "survey: %d chips, out of %d candidates", int((survey.task >= 0).sum()), survey.candidates
@@ -244,7 +257,6 @@ def forecast(planned: Planned, own: LockFile) -> dict[str, Any]:
     kept = chips[chips["state"] == "kept"]
     dropped = chips[chips["state"] == "dropped"]
     return {
-        "folder": str(planned.folder),
         "state": "planned",
         "placed": len(chips),
         "kept": len(kept),

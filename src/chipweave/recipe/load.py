@@ -19,6 +19,9 @@ from chipweave.recipe.problems import guess, problems, report
 
 __all__ = ["LoadedRecipe", "load_recipe", "merge"]
 
+MAX_CHAIN: Final = 16
+"""Recipes that extend each other, from the first to the last."""
+
 _SECTIONS: Final = {"area", "attributes", "imagery", "labels", "text", "parts"}
 """Where one of these is misspelt, what is said between sections would be noise."""
 
@@ -77,6 +80,8 @@ def _extended(file: FilePath, children: tuple[FilePath, ...]) -> Document:
     chain = (*children, file.resolve())
     if target.resolve() in chain:
         raise RecipeError(f"{place}: extends: {other!r} leads back to a recipe that extends it")
+    if len(chain) >= MAX_CHAIN:
+        raise RecipeError(f"{place}: extends: more than {MAX_CHAIN} recipes, each extending the next")
     if not exists(target):
         raise RecipeError(f"{place}: extends: there is no file {other!r}")
     parent = _extended(target, chain)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
+
 from chipweave.errors import TransientSourceError
 from chipweave.model import Fate, LayerSpec
-from chipweave.pixels import gdal_session
+from chipweave.pixels import end_tile, gdal_session
 from chipweave.plan.handout import ChipTask, hand_out
+from chipweave.plan.planning import Planned
+from chipweave.plan.regions import journey
 from chipweave.plan.survey import Reads, read_label_chips
 from chipweave.plan.tables import amendment_rows
 from chipweave.shards.parts import PartWriter, SampleRow
@@ -59,6 +63,21 @@ class Batch:
         return f"batch {self.number}"
 
 
+def batches_of(planned: Planned, chips: pd.DataFrame, limit: int | None, encoding: Encoding) -> list[Batch]:
+    """All batches of the kept chips; what `limit` leaves out of one is told by its tiles."""
+    layers = planned.layers
+    kept = chips[chips["state"] == "kept"]
+    reads = replace(layers.reads, scenes={})
+    plan, digest = planned.folder.absolute() / "plan", f"{planned.digest}:{limit}"
+    tiles: dict[Hashable, frozenset[str]] = {}
+    if limit is not None:
+        tiles = kept.groupby("batch")["tile"].agg(frozenset).to_dict()
+    return [
+        Batch(int(n), f"{digest}:{n}", plan, layers.specs, reads, layers.blank, encoding, tiles.get(n))
+        for n in sorted(kept["batch"].unique())
+    ]
+
+
 def weave_batch(batch: Batch, work: Path) -> int:
     """Write a batch's part and its receipt below `work`; a batch that has them already is left alone.
 
@@ -84,7 +103,12 @@ def weave_batch(batch: Batch, work: Path) -> int:
     rows: list[SampleRow] = []
     fates: list[Fate] = []
     name = part_name(batch.number)
-    with gdal_session(), ExitStack() as stack, PartWriter(work / name, batch.encoding) as part:
+    with (
+        gdal_session(batch.reads.catalogs),
+        ExitStack() as stack,
+        PartWriter(work / name, batch.encoding) as part,
+    ):
+        stack.enter_context(journey([[t.chip.place for t in tasks] for tasks in tiles.values()]))
         long = any(limits.rule.series for limits in reads.limits.values())
         spools = _spools(tiles, work, stack) if long else {}
         series = _weave_series(tiles, batch, spools)
@@ -168,6 +192,7 @@ def _weave_tile(tasks: Sequence[ChipTask], batch: Batch, series: Tile) -> Tile:
             tile.classes[layer][key] = (got, items[key])
         for key, error in errors.items():
             tile.fates[key] = Fate(key, "failed", "weave", "broken", layer, error.href, error.message)
+    end_tile()
     return tile
 
 

@@ -16,9 +16,9 @@ from affine import Affine
 
 from chipweave.errors import PermanentSourceError
 from chipweave.model import MASK_BAD, MASK_NODATA, Fate, Place, Scene
-from chipweave.pixels import LayerRead, SceneArrays, compose, let_go, read_scene
+from chipweave.pixels import LayerRead, SceneArrays, compose, end_tile, let_go, read_scene
 from chipweave.pixels.fused import whole
-from chipweave.pixels.masks import Mask
+from chipweave.pixels.masks import Mask, mask_counts
 from chipweave.pixels.mosaic import Values
 from chipweave.pixels.radiometry import INT16_NODATA
 from chipweave.plan.columns import Candidate
@@ -127,6 +127,8 @@ class Pictures:
                 for tile in tiles:
                     own = {key: step_of[key] for key in tile if key in step_of and key not in broken}
                     broken |= self._read(chips, own)
+                    if self.series:
+                        end_tile()
                 if self.series:
                     let_go()  # of this date's files and blocks: no other step reads them
             for key in wanted:
@@ -191,7 +193,7 @@ class Pictures:
             return
         known = bad = 0
         if mask is not None:
-            known, bad = int(np.count_nonzero(mask != MASK_NODATA)), int(np.count_nonzero(mask == MASK_BAD))
+            known, bad = mask_counts(mask)
             if self.blank:
                 values = np.where(mask == MASK_BAD, np.int16(INT16_NODATA), values)
         gave = tuple(item for item, yes in zip(items, used, strict=False) if yes)

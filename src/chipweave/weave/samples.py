@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chipweave.labels import class_shares, scene_labels
-from chipweave.model import MASK_NODATA, Fate, LayerSpec, Place, Scene
+from chipweave.model import Fate, LayerSpec, Place, Scene
 from chipweave.pixels.fused import darkest
 from chipweave.plan.handout import ChipTask
 from chipweave.plan.regions import Arrays
@@ -110,7 +110,7 @@ def _layer(
             return picture.values, {**own, "valid_fraction": picture.valid, "cloud_fraction": picture.cloud}
         if picture.mask is None:
             raise ValueError(f"{spec.name} of {key} was not read")
-        known = float(np.count_nonzero(picture.mask != MASK_NODATA))
+        known = sum(s.known for s in picture.steps)  # nothing is known of a step that is a gap
         return picture.mask, {**own, "valid_fraction": known / picture.mask.size}
     (classes, *_), items = tile.classes[spec.name][key]
     if spec.legend is None:

@@ -1,0 +1,123 @@
+"""One build holds a dataset in a store at a time: an object that it writes anew while it lives."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+import time
+from pathlib import Path
+from typing import Final, Self
+
+from chipweave.errors import ChipweaveError, UsageError
+from chipweave.files import atomic_write_text
+from chipweave.stores.store import Store
+
+log = logging.getLogger("chipweave")
+
+LEASE: Final = ".chipweave.lease"
+
+LEASE_S = 60.0
+"""Seconds after which a lease that was not renewed is another's to take. Nobody's clock is asked: who wants it watches
+whether it changes."""
+
+
+class Lease:
+    """One builder of a dataset at a time: an object that its holder writes anew while it lives.
+
+    The builder of the same scratch, which an earlier one left behind when it was killed, takes it over at once: the
+    scratch has an OS lock. Any other waits until the lease was not renewed for `LEASE_S`.
+
+    Parameters
+    ----------
+    store
+        Of the dataset.
+    holder
+        File that names the scratch; made where it is missing.
+    """
+
+    def __init__(self, store: Store, holder: Path) -> None:
+        self._store = store
+        if not holder.exists():
+            atomic_write_text(holder, secrets.token_hex(8))
+        self._name = holder.read_text(encoding="utf-8")
+        self._tag: str | None = None
+        self._ended = threading.Event()
+        self._lost = ""
+        self._thread = threading.Thread(target=self._renew, name="lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._tag = self._store.write(LEASE, self._content()) or self._take()
+        self._store.check = self.check
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        if not self._lost:
+            self._store.delete(LEASE)
+
+    def check(self) -> None:
+        """Raise where the lease is another's by now.
+
+        Raises
+        ------
+        UsageError
+            It is.
+        """
+        if self._lost:
+            raise UsageError(f"{self._store.url}: {self._lost}", hint="see which build runs, and wait for it")
+
+    def _content(self) -> bytes:
+        # The number makes each renewal another object: a tag is its bytes' in most stores.
+        return json.dumps({"holder": self._name, "renewal": secrets.token_hex(8)}).encode()
+
+    def _take(self) -> str:
+        """Take over what is our own scratch's, or what nobody renews."""
+        deadline: float | None = None
+        seen = ""
+        while True:
+            found = self._store.read(LEASE)
+            if found is None:
+                tag = self._store.write(LEASE, self._content())
+            else:
+                data, now = found
+                if not _is_holder(data, self._name):
+                    if seen and now != seen:
+                        raise UsageError(
+                            f"{self._store.url} is busy: another chipweave process is building it",
+                            hint="wait until it is done, or name another prefix",
+                        )
+                    if deadline is None:
+                        log.info("%s: a build that may be gone holds it; waiting to see", self._store.url)
+                        seen, deadline = now, time.monotonic() + LEASE_S
+                    if time.monotonic() < deadline:
+                        time.sleep(min(1.0, LEASE_S / 10))
+                        continue
+                tag = self._store.write(LEASE, self._content(), over=now)
+            if tag is not None:
+                return tag
+
+    def _renew(self) -> None:
+        renewed = time.monotonic()
+        while not self._ended.wait(LEASE_S / 4):
+            try:
+                tag = self._store.write(LEASE, self._content(), over=self._tag)
+            except ChipweaveError as error:
+                if time.monotonic() - renewed > LEASE_S:
+                    self._lost = f"the lease could not be renewed: {error.message}"
+                    return
+                continue
+            if tag is None:
+                self._lost = "another build has taken the dataset"
+                return
+            self._tag, renewed = tag, time.monotonic()
+
+
+def _is_holder(data: bytes, name: str) -> bool:
+    try:
+        return bool(json.loads(data)["holder"] == name)
+    except (ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,109 @@
+"""Progress: a line now and then, an object for machines, a bar on a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+
+import pytest
+
+from chipweave import console
+from chipweave.console import Bars, Json, LogFormat, Seldom
+from chipweave.progress import EXTRA, Step
+
+
+def record(step: Step | None = None, text: str = "said") -> logging.LogRecord:
+    """A log record, of a step where one is given."""
+    return logging.makeLogRecord(
+        {"msg": str(step) if step else text, "levelname": "INFO", **({EXTRA: step} if step else {})}
+    )
+
+
+class Terminal(io.StringIO):
+    """A stream that says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_step_is_said_in_words():
+    assert str(Step("weave", 3, 1200, "batches", 4096)) == "weave: 3 of 1,200 batches, 4,096 chips"
+    assert str(Step("lock", 3, 0, "pages")) == "lock: 3 pages"
+
+
+def test_lines_of_a_stage_come_seldom(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    seldom, said = Seldom(), []
+    for n in range(1, 101):
+        now[0] += 0.5
+        said += [n] * seldom.filter(record(Step("weave", n, 100, "batches")))
+    assert said == [1, 11, 21, 31, 41, 51, 61, 71, 81, 91, 100]
+    assert seldom.filter(record(Step("deal", 1, 9, "shards"))), "another stage begins at once"
+    assert seldom.filter(record())
+
+
+def test_json_holds_the_numbers():
+    said = json.loads(Json().format(record(Step("weave", 3, 12, "batches", 90))))
+    assert said.pop("time").endswith("+00:00")
+    assert said == {
+        "level": "info", "message": "weave: 3 of 12 batches, 90 chips", "stage": "weave", "done": 3, "total": 12,
+        "unit": "batches", "chips": 90,
+    }  # fmt: skip
+    assert set(json.loads(Json().format(record(text='a "quoted"\nline')))) == {"time", "level", "message"}
+
+
+@pytest.fixture
+def drawn():
+    """Bars, and what they wrote on a terminal."""
+    stream = Terminal()
+    bars = Bars(stream)
+    yield bars, stream.getvalue
+    bars.close()
+
+
+def test_a_bar_shows_how_far_a_stage_is_and_ends_as_a_line(drawn):
+    bars, written = drawn
+    bars.emit(record(Step("weave", 1, 4, "batches", 10)))
+    bars._bars.refresh()  # a timer does, ten times a second
+    assert "1/4 batches" in written()
+    bars.emit(record(Step("weave", 4, 4, "batches", 40)))
+    assert re.search(r"weave: 4 of 4 batches, 40 chips in \d\.\d s\n$", written())
+    assert written().count("\x1b[?25h") == 1, "the cursor comes back with the last bar"
+
+
+def test_what_is_cut_short_gives_the_cursor_back(drawn):
+    bars, written = drawn
+    bars.emit(record(Step("weave", 1, 4, "batches")))
+    assert "\x1b[?25l" in written()
+    bars.close()
+    assert "\x1b[?25h" in written()
+
+
+def test_titles_from_outside_do_not_steer_the_terminal(drawn):
+    bars, written = drawn
+    bars.emit(record(text="a title \x1b[2J\x07 [bold]of a catalog[/bold]"))
+    assert "\x1b[2J" not in written()
+    assert "\x07" not in written()
+    assert "[bold]of a catalog[/bold]" in written()
+
+
+@pytest.mark.parametrize("form", LogFormat)
+def test_an_error_is_said_in_the_form_of_the_log(form, monkeypatch, capsys):
+    monkeypatch.setattr(logging.getLogger("chipweave"), "handlers", [])
+    monkeypatch.setattr(logging.getLogger("chipweave"), "propagate", True)
+    console.begin(form, quiet=False)
+    console.complain("error: it broke", {"error": "usage", "message": "it broke", "hint": "", "exit": 2})
+    said = capsys.readouterr().err
+    if form is LogFormat.JSON:
+        said = json.loads(said)
+        assert (said["level"], said["message"], said["error"], said["exit"]) == (
+            "error",
+            "it broke",
+            "usage",
+            2,
+        )
+    else:
+        assert said == "error: it broke\n"
