@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import rasterio
+import stamina
 import yaml
 from affine import Affine
 
@@ -243,12 +244,13 @@ def sas_host(cog, life=3600.0):
             body = f'{{"msft:expiry": "{until:%Y-%m-%dT%H:%M:%S.%fZ}", "token": "{token}"}}'
             return 200, {}, body.encode()
         good = f"sig={HUSH}{request.server.given}%2Bq%3D" in request.path
+        request.server.refused += not good
         return (200, {}, cog) if good else (403, {}, b"AuthenticationFailed")
 
     @contextmanager
     def run():
         with host(answer) as server:
-            server.given, server.life = 0, life
+            server.given, server.refused, server.life = 0, 0, life
             yield server
 
     return run()
@@ -309,7 +311,7 @@ class TestSas:
                 got = read_block(source, 512, 512, 256, 256)
                 assert server.given == 2  # before the end, and the file is open under the new one
             assert got.any()
-            assert not [p for p, _ in server.seen if "403" in p]
+            assert server.refused == 0
 
     def test_a_token_that_is_refused_is_fetched_anew(self, cog, tmp_path):
         with sas_host(cog) as server:
@@ -345,11 +347,12 @@ class TestSas:
             (429, b"{}", TransientSourceError),
             (500, b"{}", TransientSourceError),
             (302, b"{}", PermanentSourceError),
-            (200, b"<html>", PermanentSourceError),
-            (200, b"[]", PermanentSourceError),
-            (200, b'{"token": ""}', PermanentSourceError),
-            (200, b'{"token": "a b"}', PermanentSourceError),
-            (200, b'{"token": "x\\nHost: evil"}', PermanentSourceError),
+            # No fault of the scene, whose place another one would take.
+            (200, b"<html>", TransientSourceError),
+            (200, b"[]", TransientSourceError),
+            (200, b'{"token": ""}', TransientSourceError),
+            (200, b'{"token": "a b"}', TransientSourceError),
+            (200, b'{"token": "x\\nHost: evil"}', TransientSourceError),
             (200, b'{"token": "sig=abcdef", "msft:expiry": "2001-01-01T00:00:00Z"}', TransientSourceError),
         ],
     )
@@ -367,6 +370,37 @@ class TestSas:
             pytest.raises(TransientSourceError, match="cannot be reached for a token"),
         ):
             access.opening("http://127.0.0.1:9/data/a.tif")
+
+
+class TestBuckets:
+    @pytest.mark.parametrize("good", [0, 1])
+    @pytest.mark.parametrize("status", [503, 429, 403])
+    def test_a_service_that_falters_is_no_fault_of_the_scene(self, cog, tmp_path, status, good):
+        """In the middle of a file GDAL tells only that bytes are missing."""
+        stamina.set_testing(True, attempts=3)
+        try:
+            with host(
+                lambda r: (200, {}, cog) if len(r.server.seen) <= good else (status, {}, b"")
+            ) as server:
+                rule = {"kind": "s3", "buckets": ["bucket"], "endpoint": server.url, "signed": False}
+                with (
+                    gdal_session(provider(tmp_path, rule)),
+                    rasterio.Env(GDAL_HTTP_MAX_RETRY="0"),
+                    pytest.raises(TransientSourceError, match=str(status)),
+                ):
+                    read_block(source_grid("s3://bucket/a.tif"), 512, 512, 256, 256)
+        finally:
+            stamina.set_testing(False)
+
+    def test_a_file_that_breaks_off_gives_way(self, cog, tmp_path):
+        stamina.set_testing(True, attempts=3)
+        try:
+            with host(lambda _: (200, {}, cog[: len(cog) // 2])) as server:
+                rule = {"kind": "s3", "buckets": ["bucket"], "endpoint": server.url, "signed": False}
+                with gdal_session(provider(tmp_path, rule)), pytest.raises(PermanentSourceError):
+                    read_block(source_grid("s3://bucket/a.tif"), 768, 768, 256, 256)
+        finally:
+            stamina.set_testing(False)
 
 
 class TestBearer:
@@ -392,6 +426,38 @@ class TestBearer:
                     source_grid(f"{store.url}/open.tif")
             assert store.seen
             assert all("Authorization" not in headers for _, headers in store.seen)
+
+    def test_no_netrc_takes_the_place_of_a_token(self, cog, tmp_path, monkeypatch):
+        path = tmp_path / "netrc"
+        path.write_text("default login ada password other-secret\n", encoding="utf-8")
+        path.chmod(0o600)
+        monkeypatch.setenv("NETRC", str(path))
+        monkeypatch.setenv("EARTHDATA_TOKEN", HUSH)
+        monkeypatch.setattr("chipweave.catalog.remote.is_loopback", lambda _: False)  # else no netrc is read
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.setenv(name, "127.0.0.1")
+        with host(lambda _: (200, {}, cog)) as server:
+            rule = {"kind": "bearer", "hosts": [urlsplit(server.url).netloc], "token": "EARTHDATA_TOKEN"}
+            with gdal_session(provider(tmp_path, rule)):
+                monkeypatch.setattr(access, "_private", lambda *_: None)
+                source_grid(f"{server.url}/a.tif")
+            with gdal_session():  # http, and a file that anybody may read
+                source_grid(f"{server.url}/open.tif")
+        assert {h.get("Authorization") for p, h in server.seen if p == "/a.tif"} == {f"Bearer {HUSH}"}
+        assert {h.get("Authorization") for p, h in server.seen if p == "/open.tif"} == {None}
+
+    def test_a_page_instead_of_a_file_is_no_fault_of_the_scene(self, tmp_path, monkeypatch):
+        """That is how some servers ask for a login that is over; of others it is what they have."""
+        monkeypatch.setenv("EARTHDATA_TOKEN", HUSH)
+        with host(lambda _: (200, {}, b"<!DOCTYPE html><title>Log in</title>")) as server:
+            rule = {"kind": "bearer", "hosts": [urlsplit(server.url).netloc], "token": "EARTHDATA_TOKEN"}
+            with (
+                gdal_session(provider(tmp_path, rule)),
+                pytest.raises(TransientSourceError, match="gives a page"),
+            ):
+                source_grid(f"{server.url}/a.tif")
+            with gdal_session(), pytest.raises(PermanentSourceError, match="neither GeoTIFF"):
+                source_grid(f"{server.url}/a.tif")
 
     def test_a_login_by_netrc(self, cog, tmp_path, monkeypatch):
         """The file's host sends to the login, which wants a password and sends back with a cookie."""

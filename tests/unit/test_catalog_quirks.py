@@ -203,6 +203,12 @@ class TestProcessedTwice:
         halves = [processed("a", "05.00", strip=""), processed("b", "05.00", strip="")]
         assert len(locked(tmp_path, *halves).scenes) == 2
 
+    def test_without_strips_a_half_alone_does_not_take_the_place_of_both(self, tmp_path):
+        old = [processed(n, "02.14", strip="") for n in ("a", "b")]
+        new = [processed(n, "05.00", strip="") for n in ("c", "d")]
+        assert {s.id for s in locked(tmp_path, *old, new[0]).scenes} == {"a", "b", "c"}
+        assert {s.id for s in locked(tmp_path, *old, *new).scenes} == {"c", "d"}
+
     def test_one_that_lacks_a_band_does_not_take_the_place(self, tmp_path):
         new = processed("b", "05.00")
         del new["assets"]["red"]

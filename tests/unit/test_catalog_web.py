@@ -122,7 +122,9 @@ def test_a_wait_that_is_none(text):
         ("127.0.0.1", False), ("10.1.2.3", False), ("192.168.0.1", False), ("172.16.0.1", False),
         ("169.254.169.254", False), ("100.64.0.1", False), ("0.0.0.0", False), ("224.0.0.1", False),  # noqa: S104
         ("::1", False), ("fe80::1%eth0", False), ("fd00::1", False), ("::ffff:127.0.0.1", False),
-        ("localhost", False), ("a.localhost", False),
+        ("localhost", False), ("a.localhost", False), ("localhost.", False), ("127.0.0.1.", False),
+        ("127.1", False), ("2130706433", False), ("0x7f000001", False), ("0251.254.169.254", False), ("8.8", True),
+        ("8.example", True),
     ],
 )  # fmt: skip
 def test_public_addresses(address, is_open):
@@ -175,6 +177,22 @@ def test_no_secret_header_goes_to_another_host():
         assert headers["Range"] == "bytes=0-1"
 
 
+@pytest.mark.parametrize(
+    ("there", "sent"), [("https://files.example.org/a", True), ("http://files.example.org/a", False)]
+)
+def test_no_login_of_the_user_s_goes_out_in_the_clear(tmp_path, monkeypatch, there, sent):
+    path = tmp_path / "netrc"
+    path.write_text("machine files.example.org login ada password hush\n", encoding="utf-8")
+    path.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(path))
+    answer = requests.Response()
+    answer.request = requests.Request("GET", "https://data.example.org/a").prepare()
+    onward = requests.Request("GET", there, headers={"Authorization": "of the first host"}).prepare()
+    web.WebSession().rebuild_auth(onward, answer)
+    assert ("Authorization" in onward.headers) is sent
+    assert onward.headers.get("Authorization") != "of the first host"
+
+
 def test_an_answer_that_is_too_large(waits):
     with serve(lambda _: (200, {}, b"x" * 1000)) as server, pytest.raises(web.TooLargeError):
         session().send(requests.Request("GET", server.url).prepare(), limit=999)
@@ -210,6 +228,26 @@ class TestRemoteFile:
             assert file.read(100_000, 10) == BODY[100_000:100_010]
             assert len(server.asked) == 1
 
+    def test_of_a_server_that_gives_all_of_it_now_and_then(self):
+        with serve(ranged(BODY)) as server:
+            file = RemoteFile(server.url)
+            server.answer = lambda _: (200, {}, BODY)
+            assert file.read(100_001, 10) == BODY[100_001:100_011]
+            assert file.read(200_001, 10) == BODY[200_001:200_011]
+            assert len(server.asked) == 2
+
+    def test_what_was_fetched_ahead_serves_all_bands_and_is_let_go_of(self):
+        with serve(ranged(BODY)) as server:
+            file = RemoteFile(server.url)
+            first = file.held
+            for _ in range(3):
+                file.ahead([(60_000, 70_000), (200_000, 210_000)])
+            assert len(server.asked) == 3
+            file.ahead([(60_000, 70_000)])
+            assert file.held == first + 10_000
+            file.done()
+            assert file.held == first
+
     def test_of_a_server_without_ranges_that_is_too_large(self):
         large = {"Content-Length": str(WHOLE + 1)}
         with serve(lambda _: (200, large, b"")) as server, pytest.raises(PermanentSourceError, match="bytes"):
@@ -220,7 +258,7 @@ class TestRemoteFile:
         with serve(lambda _: (status, {}, b"")) as server, pytest.raises(PermanentSourceError):
             RemoteFile(server.url)
 
-    @pytest.mark.parametrize("status", [401, 403, 429, 500, 503, 599])
+    @pytest.mark.parametrize("status", [401, 403, 407, 429, 500, 503, 599])
     def test_that_may_come(self, status):
         with (
             serve(lambda _: (status, {}, b"")) as server,
@@ -276,11 +314,30 @@ class TestRemoteFile:
                 read_block(grid, 256, 256, 16, 16)
 
 
+def test_files_that_are_kept_whole_are_kept_within_bounds(tmp_path, monkeypatch):
+    """Those of a server without ranges."""
+    from chipweave.pixels import read
+
+    path = tmp_path / "a.tif"
+    grid = {"width": 256, "height": 256, "count": 1, "dtype": "uint16", "crs": 32632}
+    with rasterio.open(path, "w", driver="GTiff", transform=from_origin(0, 256, 1, 1), **grid) as out:
+        out.write(np.ones((1, 256, 256), np.uint16))
+    body = path.read_bytes()
+    monkeypatch.setattr(read, "REMOTE_BYTES", 3 * len(body))
+    with serve(lambda _: (200, {}, body)) as server, read.gdal_session():
+        for n in range(6):
+            read.source_grid(f"{server.url}/{n}.tif")
+        assert [h.rpartition("/")[2] for h in read.handles.remotes] == ["3.tif", "4.tif", "5.tif"]
+        assert len(read.handles.open) == 3
+
+
 @pytest.mark.parametrize(
     ("origin", "href", "may"),
     [
         ("https://stac.example.org/v1", "http://169.254.169.254/latest", False),
         ("https://stac.example.org/v1", "http://localhost:8080/a.tif", False),
+        ("https://stac.example.org/v1", "http://2852039166/latest", False),
+        ("https://stac.example.org/v1", "http://127.1:8080/a.tif", False),
         ("https://stac.example.org/v1", "https://u:hush@10.0.0.1/a.tif", False),
         ("https://stac.example.org/v1", "https://8.8.8.8/a.tif", True),
         ("https://stac.example.org/v1", "https://files.example.org/a.tif", True),
@@ -299,3 +356,37 @@ def test_which_hosts_a_catalog_may_name(origin, href, may):
         with pytest.raises(PermanentSourceError, match=r"item 'A' names .* no public address") as caught:
             there()
         assert "hush" not in f"{caught.value} {caught.value.href}"
+
+
+def test_a_catalog_may_not_send_searches_into_the_private_network():
+    from chipweave.catalog.sources.api import _endpoint
+
+    def search(href):
+        return _endpoint("https://stac.example.org/v1", {"links": [{"rel": "search", "href": href}]})[0]
+
+    assert search("https://search.example.org/") == "https://search.example.org/"
+    for href in ("http://169.254.169.254/search", "http://localhost/search", "http://127.1/search"):
+        with pytest.raises(PermanentSourceError, match="no public address"):
+            search(href)
+
+
+def test_links_of_a_static_catalog_into_the_private_network_are_not_followed(monkeypatch):
+    from chipweave.catalog.notes import Notes
+    from chipweave.catalog.sources import http
+    from chipweave.catalog.sources.static import walk
+
+    asked = []
+
+    def read_text(_, url):
+        asked.append(url)
+        return '{"type": "Catalog"}'
+
+    monkeypatch.setattr(http, "read_text", read_text)
+    links = [
+        {"rel": "child", "href": h}
+        for h in ("http://10.0.0.1/x", "http://127.1/y", "a.json", "https://b.org/c")
+    ]
+    notes = Notes()
+    assert list(walk("https://stac.example.org/catalog.json", {"links": links}, None, notes)) == []
+    assert asked == ["https://stac.example.org/a.json", "https://b.org/c"]
+    assert sum("no public address" in text for text in notes.texts()) == 2

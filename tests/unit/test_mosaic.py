@@ -251,7 +251,7 @@ def test_a_truncated_file_is_permanent_and_says_which(tmp_path):
 def test_what_may_pass_is_told_from_what_will_not(href, text, kind):
     """A machine short of handles is no reason to take another scene."""
     error = classify(OSError(text), href + "?sig=secret" if href.startswith("http") else href)
-    assert type(error) is kind
+    assert isinstance(error, kind)
     assert "secret" not in str(error)
     assert "secret" not in error.href
 

@@ -74,11 +74,26 @@ def superseded(scenes: Iterable[Scene], shown: Mapping[str, Acquisition]) -> set
         own.sort(key=lambda s: (not s.missing, s.processed, s.id), reverse=True)
         kept: list[Scene] = []
         for scene in own:
-            if any(_close(k.time, scene.time) and shown[k.id].same_as(shown[scene.id]) for k in kept):
+            if any(_replaces(k, scene, own, shown) for k in kept):
                 gone.add(scene.id)
             else:
                 kept.append(scene)
     return gone
+
+
+def _replaces(new: Scene, old: Scene, own: Iterable[Scene], shown: Mapping[str, Acquisition]) -> bool:
+    """Whether one scene is another processed again.
+
+    Where strips are not told, and fewer scenes were processed again than there were (a half of a tile only), nobody
+    knows which: then all stay.
+    """
+    mine, its = shown[new.id], shown[old.id]
+    if not _close(new.time, old.time) or not mine.same_as(its):
+        return False
+    if mine.strip and its.strip:
+        return True
+    together = [shown[s.id].baseline for s in own if _close(s.time, old.time)]
+    return together.count(mine.baseline) >= together.count(its.baseline)
 
 
 def _close(a: datetime, b: datetime) -> bool:

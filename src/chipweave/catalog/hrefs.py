@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,7 +200,7 @@ def resolve(href: str, *, origin: str, self_link: str, rule: LocalRule, item: st
     """
     scheme = scheme_of(href)
     if scheme in _REMOTE:
-        _may_name_host(href, origin, item)
+        check_host(href, origin, f"item {shown(item)!r}")
         return unsigned(href)
     if scheme == "file":
         return rule.admit(_file_path(href, item), item)
@@ -215,10 +216,10 @@ def resolve(href: str, *, origin: str, self_link: str, rule: LocalRule, item: st
     return _relative(href, origin=origin, self_link=self_link, rule=rule, item=item)
 
 
-def _may_name_host(href: str, origin: str, item: str) -> None:
+def check_host(href: str, origin: str, who: str) -> None:
     """Keep a catalog of the open internet from sending its readers into their own network.
 
-    Only what needs no look-up is judged: addresses, and names of this machine.
+    Only what needs no look-up is judged: addresses, and names of this machine. `who` names the URL, for the message.
 
     Raises
     ------
@@ -235,7 +236,7 @@ def _may_name_host(href: str, origin: str, item: str) -> None:
     if host == home or is_public(host) or not is_public(home) or "." not in home or is_trusted(host, port):
         return
     raise PermanentSourceError(
-        f"item {shown(item)!r} names {shown(redact(href), 200)}, which is no public address",
+        f"{who} names {shown(redact(href), 200)}, which is no public address",
         hint=f"list the host in {ENV_HOSTS} if you trust this catalog",
         href=shown(redact(href), 200),
     )
@@ -243,10 +244,14 @@ def _may_name_host(href: str, origin: str, item: str) -> None:
 
 def is_public(address: str) -> bool:
     """Whether an IP address is one of the open internet; a name counts as one, but for those of this machine."""
+    address = address.partition("%")[0].removesuffix(".")
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        found = ipaddress.ip_address(address)
     except ValueError:
-        return address != "localhost" and not address.endswith(".localhost")
+        try:  # 127.1, 2130706433 and 0x7f000001 are read as addresses by whoever connects
+            found = ipaddress.ip_address(socket.inet_aton(address))
+        except (OSError, ValueError):
+            return address != "localhost" and not address.endswith(".localhost")
     mapped = getattr(found, "ipv4_mapped", None)
     return bool((mapped or found).is_global) and not found.is_multicast
 
@@ -275,7 +280,7 @@ def _relative(href: str, *, origin: str, self_link: str, rule: LocalRule, item: 
         if not is_http(base):
             return rule.admit(beside(base, href), item)
         url = joined(base, href)
-        _may_name_host(url, origin, item)
+        check_host(url, origin, f"item {shown(item)!r}")
         return unsigned(url)
     # A file is where the catalog lies, whatever self link it was published with; that link comes second.
     bases = [origin, *([own] if own and not is_http(own) else [])]

@@ -113,17 +113,22 @@ class RemoteFile:
                 f"{self.shown}: {stop - start} bytes at once, which is no raster's block", href=self.shown
             )
         for at, data in (*self._ahead, *self._near.items()):
-            if at <= start and stop <= at + len(data):
+            if _holds(at, data, start, stop):
                 return data[start - at : stop - at]
-        data = self._get([(start, min(max(stop, start + LEAST), self.size))])[0].data
-        self._keep(start, data)
-        return data[: stop - start]
+        (got,) = self._get([(start, min(max(stop, start + LEAST), self.size))])
+        self._keep(got.start, got.data)
+        return got.data[start - got.start : stop - got.start]  # a server may give all of it, now and then
 
     def ahead(self, ranges: Sequence[tuple[int, int]]) -> None:
-        """Fetch ranges (start, stop) that will be read next, side by side; what was fetched before is let go of."""
-        self._ahead = []
-        wanted = [r for r in _merged(ranges, self.size) if not self._has(*r)]
-        self._ahead = [(a.start, a.data) for a in self._get(wanted)]
+        """Fetch ranges (start, stop) that will be read next, side by side; what others were fetched for is let go of.
+
+        Bands that are stored together are read one after the other from the same ranges.
+        """
+        merged = _merged(ranges, self.size)
+        self._ahead = [(at, data) for at, data in self._ahead if any(_holds(at, data, *r) for r in merged)]
+        wanted = [r for r in merged if not self._has(*r)]
+        if wanted:
+            self._ahead += [(a.start, a.data) for a in self._get(wanted)]
 
     def open(self) -> rasterio.DatasetReader:
         """Open the file with the driver of its first bytes.
@@ -132,8 +137,17 @@ class RemoteFile:
         ------
         PermanentSourceError
             It is of no format that is read.
+        TransientSourceError
+            It is behind a login, and a page came.
         """
-        driver = driver_of(self.read(0, 16), self.shown)
+        first = self.read(0, 16)
+        if self._how != access.Opening(self.href) and first.lstrip().startswith(b"<"):
+            raise TransientSourceError(
+                f"{self.shown}: the server gives a page instead of the file",
+                hint="see whether your login there still holds, then run the same command again",
+                href=self.shown,
+            )
+        driver = driver_of(first, self.shown)
         return rasterio.open(_NAME, driver=driver, opener=_Container(self))
 
     def ahead_of(
@@ -149,8 +163,17 @@ class RemoteFile:
                 ranges.append((int(offset), int(offset) + int(size)))
         self.ahead(ranges)
 
+    @property
+    def held(self) -> int:
+        """Bytes that are kept."""
+        return sum(len(data) for _, data in (*self._ahead, *self._near.items()))
+
+    def done(self) -> None:
+        """Let go of what was fetched ahead: it was read."""
+        self._ahead = []
+
     def _has(self, start: int, stop: int) -> bool:
-        return any(at <= start and stop <= at + len(data) for at, data in self._near.items())
+        return any(_holds(at, data, start, stop) for at, data in (*self._ahead, *self._near.items()))
 
     def _keep(self, start: int, data: bytes) -> None:
         self._near[start] = data
@@ -188,9 +211,14 @@ class RemoteFile:
         headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
         if "GDAL_HTTP_BEARER" in how.options:
             headers["Authorization"] = f"Bearer {how.options['GDAL_HTTP_BEARER']}"
-        session = _session(os.getpid(), is_loopback(urlsplit(url).hostname or ""))
+        direct = is_loopback(urlsplit(url).hostname or "")
+        session = _session(os.getpid(), direct)
+        # Else a login of the user's netrc would take the token's place, or go out in the clear.
+        bare = "Authorization" in headers or not (direct or url.lower().startswith("https:"))
         try:
-            asked = session.prepare_request(requests.Request("GET", url, headers=headers))
+            asked = session.prepare_request(
+                requests.Request("GET", url, headers=headers, auth=_as_it_is if bare else None)
+            )
             settings = session.merge_environment_settings(str(asked.url), {}, True, None, None)
             return session.send(asked, limit=max(stop - start, WHOLE), **settings)
         except PASSING_ERRORS as error:
@@ -205,7 +233,8 @@ class RemoteFile:
     def _checked(self, answer: requests.Response, start: int, stop: int) -> _Answer:
         status, data = answer.status_code, answer.content
         headers = answer.headers
-        if status in PASSING or status >= 500 or status in {401, 403}:
+        # 407 is a proxy's.
+        if status in PASSING or status >= 500 or status in {401, 403, 407}:
             kind = _RefusedError if status in {401, 403} else TransientSourceError
             raise kind(f"{self.shown}: answered HTTP {status}{_rest(headers)}", hint=_HINT, href=self.shown)
         told = headers.get("ETag", ""), headers.get("Last-Modified", "")
@@ -223,6 +252,16 @@ class RemoteFile:
         if len(data) != last - first + 1 or (last < stop - 1 and last != size - 1):
             raise TransientSourceError(f"{self.shown}: the answer broke off", hint=_HINT, href=self.shown)
         return _Answer(start, data, size if size >= 0 else _ENDLESS, *told)
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """No login beside what the request has."""
+    return request
+
+
+def _holds(at: int, data: bytes, start: int, stop: int) -> bool:
+    """Whether bytes from a place on hold a range."""
+    return at <= start and stop <= at + len(data)
 
 
 _ENDLESS: Final = 1 << 50

@@ -78,6 +78,8 @@ def _fetch(url: str, headers: Mapping[str, str]) -> Token:
             answer = session.get(url, headers=dict(headers))
         status = answer.status_code
         body = answer.json() if status == 200 else None
+    except requests.exceptions.InvalidJSONError:
+        raise _no_token(url) from None
     except PASSING_ERRORS as error:
         raise TransientSourceError(
             f"{redact(url)} cannot be reached for a token: {type(error).__name__}",
@@ -102,6 +104,13 @@ def _refusal(url: str, status: int) -> SourceError:
     return PermanentSourceError(said, href=redact(url))
 
 
+def _no_token(url: str) -> TransientSourceError:
+    # No fault of the scene either.
+    return TransientSourceError(
+        f"{redact(url)} gave no token", hint="run the same command again later", href=redact(url)
+    )
+
+
 def _read(url: str, body: Any, now: float) -> Token:
     text = body.get("token") if isinstance(body, dict) else None
     if (
@@ -111,7 +120,7 @@ def _read(url: str, body: Any, now: float) -> Token:
         or not is_clean(text)
         or set(text) & set(" #")
     ):
-        raise PermanentSourceError(f"{redact(url)} gave no token", href=redact(url))
+        raise _no_token(url)
     end = moment(body.get("msft:expiry") or body.get("expiry"))
     life = (end - datetime.fromtimestamp(now, UTC)).total_seconds() if end is not None else UNKNOWN_LIFE
     if life <= 0:

@@ -22,7 +22,7 @@ from requests.adapters import HTTPAdapter
 from requests.exceptions import ChunkedEncodingError, ConnectionError, ContentDecodingError, Timeout  # noqa: A004
 from requests.utils import get_environ_proxies
 
-from chipweave.catalog.hrefs import is_public, is_trusted, redact
+from chipweave.catalog.hrefs import is_loopback, is_public, is_trusted, redact
 
 PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524})
 """Statuses after which the same request may be answered."""
@@ -157,7 +157,8 @@ class WebSession(requests.Session):
         if _origin(here) != _origin(there):
             for name in [n for n in prepared_request.headers if n.lower() not in _OPEN_HEADERS]:
                 del prepared_request.headers[name]
-        super().rebuild_auth(prepared_request, response)
+        if there.scheme == "https" or is_loopback(there.hostname or ""):
+            super().rebuild_auth(prepared_request, response)
 
 
 def redirect_refusal(here: str, there: str, *, trust_env: bool = True) -> str:

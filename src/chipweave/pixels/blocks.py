@@ -228,10 +228,12 @@ def _decode(source: SourceGrid, window: Window) -> npt.NDArray[np.generic]:
             dataset = handles.get(source.href)
             handles.ahead(source, _blocks_of(source, window))
             try:
-                return np.asarray(dataset.read(source.index, window=window))
+                got = dataset.read(source.index, window=window)
             except rasterio.errors.RasterioError:
                 plain = handles.plain(source.href)
                 if plain is None:
                     raise
-                return np.asarray(plain.read(source.index, window=window))
+                got = plain.read(source.index, window=window)
+            handles.done(source)
+            return np.asarray(got)
     raise AssertionError(source.href)  # pragma: no cover - stamina returns or raises

@@ -13,7 +13,8 @@ from chipweave.errors import PermanentSourceError, SourceError, TransientSourceE
 _PASSING = re.compile(
     r"HTTP response code:? ?(408|429|5\d\d)|timed? ?out|timeout|Could not resolve"
     r"|Couldn't connect|Could not connect|Connection (refused|reset)|CURL error|Failed to connect|Recv failure"
-    r"|reduce your request rate|encountered an internal error",
+    r"|reduce your request rate|encountered an internal error|too many requests|(quota|limit)\b.{0,20} exceeded"
+    r"|try again",
     re.IGNORECASE,
 )
 _BUSY = re.compile(r"Too many open files", re.IGNORECASE)
@@ -21,10 +22,20 @@ _BUSY = re.compile(r"Too many open files", re.IGNORECASE)
 
 REFUSED = re.compile(
     r"HTTP response code:? ?(401|403)|Invalid AWS response|Access Denied|Access Key Id you provided"
-    r"|request signature we calculated|token .{0,40}(expired|malformed|invalid)",
+    r"|request signature we calculated|token .{0,40}(expired|malformed|invalid)|current time is too large",
     re.IGNORECASE,
 )
 """What a server says over http, and what S3 does."""
+
+
+_GONE = re.compile(r"HTTP response code:? ?4\d\d|does not exist", re.IGNORECASE)
+
+
+class UnsureError(PermanentSourceError):
+    """GDAL got bytes over a network that make no sense to it, or too few, and does not say why.
+
+    Asked again, a server that falters says so as the file is opened; where it does not the file is broken.
+    """
 
 
 def is_remote(href: str) -> bool:
@@ -46,7 +57,8 @@ def classify(error: Exception, href: str) -> SourceError:
         return TransientSourceError(said, hint="run the same command again to resume", href=shown)
     if isinstance(error, MemoryError) or _BUSY.search(text):
         return TransientSourceError(said, href=shown)
-    return PermanentSourceError(said, href=shown)
+    unsure = is_remote(href) and not _GONE.search(text)
+    return (UnsureError if unsure else PermanentSourceError)(said, href=shown)
 
 
 _ONCE = (nullcontext(),)
@@ -68,5 +80,5 @@ def attempts(href: str, *, by_gdal: bool = False) -> Iterable[AbstractContextMan
 
     # GDAL retries HTTP codes by itself; this is for what it does not: cut connections and slow bodies.
     return stamina.retry_context(
-        on=TransientSourceError, attempts=3, wait_initial=0.2, wait_max=2.0, timeout=60
+        on=(TransientSourceError, UnsureError), attempts=3, wait_initial=0.2, wait_max=2.0, timeout=60
     )

@@ -42,6 +42,9 @@ MAX_HANDLES = 128
 CACHE_BYTES = 128 << 20
 """Decoded blocks that a thread keeps."""
 
+REMOTE_BYTES = 256 << 20
+"""Bytes of files over http(s) that a thread keeps as they are opened: a server without ranges gives whole ones."""
+
 _FAST = "LIBERTIFF"
 """GDAL's thread-safe GeoTIFF reader (since 3.11): it decodes a block straight, without GDAL's own cache."""
 
@@ -160,6 +163,8 @@ class Handles(threading.local):
             remote = self.remotes[href] = RemoteFile(href)
             found = self.open[href] = self._own.run(_open_web, remote)
             self.state[href] = _state(href)
+            while len(self.remotes) > 1 and sum(r.held for r in self.remotes.values()) > REMOTE_BYTES:
+                self.drop(next(iter(self.remotes)))
         if found is None:
             how = access.opening(href) if is_remote(href) else None
             found = self.open[href] = _open(href, how)
@@ -174,6 +179,12 @@ class Handles(threading.local):
         remote = self.remotes.get(source.href)
         if remote is not None:
             remote.ahead_of(self.open[source.href], source.index, blocks)
+
+    def done(self, source: SourceGrid) -> None:
+        """Let go of what was fetched ahead, unless other bands are stored with it."""
+        remote = self.remotes.get(source.href)
+        if remote is not None and self.open[source.href].count == 1:
+            remote.done()
 
     def failure(self, href: str) -> BaseException | None:
         """What kept the bytes of a file over http(s) from GDAL, if something did; forgotten once it is told."""

@@ -12,7 +12,7 @@ from pystac_client.exceptions import APIError
 from pystac_client.item_search import ItemSearch
 
 from chipweave.catalog.footprint import boxes
-from chipweave.catalog.hrefs import UnusableHrefError, is_http, joined, redact
+from chipweave.catalog.hrefs import UnusableHrefError, check_host, is_http, joined, redact
 from chipweave.catalog.notes import Notes
 from chipweave.catalog.pace import pace_of
 from chipweave.catalog.providers import UNKNOWN, Provider
@@ -174,6 +174,7 @@ def _endpoint(url: str, landing: Mapping[str, Any]) -> tuple[str, str]:
     default = urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/search", parts.query, ""))
     try:
         found = joined(f"{url.rstrip('/')}/", links[0]["href"]) if links else default
+        check_host(found, url, redact(url))
     except UnusableHrefError:
         found = default
     # Old APIs give one link without a method and answer POST all the same; only a clear GET is believed.

@@ -13,6 +13,7 @@ from chipweave.catalog.hrefs import (
     LocalRule,
     UnusableHrefError,
     beside,
+    check_host,
     is_clean,
     is_http,
     joined,
@@ -79,6 +80,7 @@ def walk(location: str, document: Any, folder: Path | None, notes: Notes) -> Ite
                     continue
                 seen.add(there)
                 try:
+                    check_host(there, here, redact(here))
                     queue.append((there, read(there)))
                 except TransientSourceError:
                     raise
