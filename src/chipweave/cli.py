@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,8 @@ import typer
 
 from chipweave import __version__, console
 from chipweave.errors import ChipweaveError, VerifyError
+
+log = logging.getLogger("chipweave")
 
 app = typer.Typer(
     name="chipweave",
@@ -160,7 +163,7 @@ def check(
     loaded = _load(recipe, sets, catalog)
     warnings = room.check(loaded)
     for text in warnings:
-        typer.echo(f"warning: {text}", err=True)
+        log.warning("warning: %s", text)
     result = {
         "recipe": str(recipe),
         "name": loaded.recipe.name,
@@ -313,6 +316,7 @@ def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> NoRet
         from chipweave.files import friendly_os_error  # noqa: PLC0415
 
         _stop(friendly_os_error(error, error.filename or "the output"), "--json" in given)
-    console.end()
-    gc.freeze()  # the process ends: a last look for what could be freed would cost as much as a hundred chips
+    finally:  # typer leaves by an exception, too
+        console.end()
+        gc.freeze()  # the process ends: a last look for what could be freed would cost as much as a hundred chips
     sys.exit(0)

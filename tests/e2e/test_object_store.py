@@ -10,6 +10,7 @@ import signal
 import time
 from pathlib import Path
 
+import obstore
 import pytest
 
 from worlds import harness, recipes
@@ -88,8 +89,6 @@ def test_it_is_verified_where_it_is(put, objects, tmp_path):
 
 def test_a_damaged_one_is_found_out(put, objects, finished, tmp_path):
     """A shard with one byte changed."""
-    import obstore
-
     harness.succeed(
         "build", finished[0], "-o", objects.url("hurt"), "--workers", 0, env=objects.env(tmp_path)
     )
@@ -118,6 +117,20 @@ def test_a_plan_is_gone_on_from_on_another_machine(june, objects, finished, log,
     assert {n: d for n, d in made.items() if n.startswith("shards")} == {
         n: d for n, d in harness.digests(finished[1]).items() if n.startswith("shards")
     }
+
+
+def test_another_recipes_plan_is_not_replaced(june, objects, tmp_path):
+    """Although scratch has a plan of the recipe at hand: the store's was put meanwhile."""
+    url, env = objects.url("planned"), objects.env(tmp_path / "mine")
+    mine = harness.write_recipe(tmp_path / "mine.yaml", recipes.small(june))
+    harness.succeed("plan", mine, "-o", url, "--workers", 0, env=env)
+    for name in objects.read("planned"):
+        obstore.delete(objects.below("planned"), name)
+    other = harness.write_recipe(tmp_path / "other.yaml", recipes.small(june) | {"name": "other"})
+    harness.succeed("plan", other, "-o", url, "--workers", 0, env=objects.env(tmp_path / "theirs"))
+    before = objects.read("planned")
+    harness.refuse(2, "build", mine, "-o", url, "--workers", 0, names=(url,), env=env)
+    assert objects.read("planned") == before
 
 
 @pytest.mark.parametrize(

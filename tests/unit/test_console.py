@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from chipweave import console
+from chipweave import cli, console, recipe
 from chipweave.console import Bars, Json, LogFormat, Seldom
 from chipweave.progress import EXTRA, Step
 
@@ -88,6 +88,37 @@ def test_titles_from_outside_do_not_steer_the_terminal(drawn):
     assert "\x1b[2J" not in written()
     assert "\x07" not in written()
     assert "[bold]of a catalog[/bold]" in written()
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), ZeroDivisionError()])
+def test_whatever_ends_a_command_gives_the_cursor_back(error, monkeypatch, drawn):
+    bars, written = drawn
+    monkeypatch.setattr(console, "_handler", bars)
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(cli.gc, "freeze", lambda: None)
+
+    def program(args):
+        bars.emit(record(Step("weave", 1, 4, "batches")))
+        raise error
+
+    with pytest.raises(type(error)):
+        cli.main([], program=program)
+    assert "\x1b[?25h" in written()
+
+
+def test_warnings_of_a_check_are_log_records(monkeypatch, capsys):
+    monkeypatch.setattr(logging.getLogger("chipweave"), "handlers", [])
+    monkeypatch.setattr(logging.getLogger("chipweave"), "propagate", True)
+    monkeypatch.setattr(recipe, "check", lambda _: ["no \x1b[2J such file"])
+    console.begin(LogFormat.JSON, quiet=False)
+    cli.check(recipe.builtin_recipes()["landcover"])
+    out, err = capsys.readouterr()
+    assert "(1 warnings)" in out
+    said = json.loads(err)
+    assert (said["level"], said["message"]) == ("warning", "warning: no \x1b[2J such file")
+    console.begin(LogFormat.TEXT, quiet=True)
+    cli.check(recipe.builtin_recipes()["landcover"])
+    assert capsys.readouterr().err == "warning: no ?[2J such file\n"
 
 
 @pytest.mark.parametrize("form", LogFormat)

@@ -21,7 +21,7 @@ from pystac.validation.local_validator import get_local_schema_cache
 
 import fakes
 from chipweave.audit import verify
-from chipweave.describe import stac, summarise, write_attribution, write_card, write_stac
+from chipweave.describe import stac, stac_items, summarise, write_attribution, write_card, write_stac
 from chipweave.shards.manifest import write_manifest
 from chipweave.shards.sample import decode_npy
 
@@ -35,6 +35,23 @@ def described(folder, layers=LAYERS, recipe=RECIPE):
     collection, samples = write_stac(folder, recipe, layers, summary)
     rows = pq.read_table(folder / "index.parquet").to_pylist()
     return json.loads(collection.read_bytes()), pq.read_table(samples), {row["key"]: row for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("2018", "2018-01-01T00:00:00Z", "2018-12-31T23:59:59Z"),
+        ("2018-07", "2018-07-01T00:00:00Z", "2018-07-31T23:59:59Z"),
+        ("2018-12", "2018-12-01T00:00:00Z", "2018-12-31T23:59:59Z"),
+        (" 2018-02-28 ", "2018-02-28T00:00:00Z", "2018-02-28T23:59:59Z"),
+        ("2018-07-01T10:00:00+02:00", "2018-07-01T08:00:00Z", "2018-07-01T08:00:00Z"),
+    ],
+)
+def test_a_labels_date_may_be_whatever_a_recipe_takes(text, first, last):
+    times = stac_items.times_of(
+        pa.RecordBatch.from_pydict({"worldcover_datetime": pa.array([[text]], pa.list_(pa.string()))}), LAYERS
+    )
+    assert times.extent() == [first, last]
 
 
 def items_of(table):

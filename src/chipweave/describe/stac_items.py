@@ -278,12 +278,15 @@ def _span(batch: Batch, names: Sequence[str]) -> Times:
 
 
 def _moment(text: str) -> tuple[int, int]:
-    """First and last microsecond of a date: a moment, a day, or a year, which is what a label has."""
+    """First and last microsecond of a date: a moment, a day, or a month or a year, which is what a label has."""
+    text = text.strip()
     if not text:
         return _NEVER, _EVER
-    if re.fullmatch(r"\d{4}", text):
-        first, end = (datetime(year, 1, 1, tzinfo=UTC) for year in (int(text), int(text) + 1))
-        last = end - _SECOND
+    if found := re.fullmatch(r"(\d{4})(?:-(\d{2}))?", text):
+        year, month = int(found[1]), int(found[2] or 1)
+        first = datetime(year, month, 1, tzinfo=UTC)
+        months = year * 12 + (month if found[2] else 12)
+        last = datetime(months // 12, months % 12 + 1, 1, tzinfo=UTC) - _SECOND
     else:
         first = last = datetime.fromisoformat(text)
         if first.tzinfo is None:

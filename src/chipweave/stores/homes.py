@@ -17,6 +17,7 @@ from platformdirs import user_cache_path
 
 from chipweave.errors import UsageError
 from chipweave.files import folder_lock, sha256_file
+from chipweave.plan.planning import SNAPSHOT
 from chipweave.progress import Step, tell
 from chipweave.shards import manifest
 from chipweave.stores.lease import Lease
@@ -125,11 +126,20 @@ class RemoteHome:
             for name in FINISHED:
                 self._must(name)
             (self.folder / manifest.NAME).write_bytes(found[0])
+            self._store.delete(PUTTING)  # killed between the manifest and this
             self.kept = True
-        elif not (self.folder / PLAN[0]).exists() and self._store.read(PLAN[-1]) is not None:
-            for name in PLAN:
+        elif self._store.read(PLAN[-1]) is not None and not self._continues():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            for name in sorted(PLAN, key=lambda n: n == SNAPSHOT):  # last what tells that all is here
                 self._must(name)
             log.info("%s: going on from the plan that is there", self.name)
+
+    def _continues(self) -> bool:
+        """Whether scratch has a plan, and of the recipe that the store's plan is of: else the store's comes first."""
+        theirs = self._store.read(PLAN[0])
+        if theirs is None or not (self.folder / SNAPSHOT).exists():
+            return False
+        return _recipe_of(theirs[0]) == _recipe_of((self.folder / PLAN[0]).read_bytes())
 
     def _must(self, name: str) -> None:
         if not self._store.fetch(name, self.folder / name):
@@ -140,15 +150,18 @@ class RemoteHome:
     def planned(self) -> None:
         """Put the plan: what the catalog said may not be said again."""
         if not self.kept:
-            if not self._store.holds(PLAN[-1], *_facts(self.folder / PLAN[-1])):
+            facts = {n: _facts(self.folder / n) for n in PLAN}
+            self._store.check()
+            if not all(self._store.holds(n, *facts[n]) for n in PLAN if n.startswith("plan/")):
                 self._store.delete(PLAN[-1])  # of an earlier plan: it must not pass for the end of this one
-            self._put({n: _facts(self.folder / n) for n in PLAN})
+            self._put(facts)
 
     def built(self) -> None:
         """Put what is not there yet, and the manifest last of all."""
         if self.kept:
             return
         files = _files((self.folder / manifest.NAME).read_bytes(), self.name)
+        self._store.check()
         begun = self._store.read(PUTTING)
         for name in sorted(_files(begun[0], self.name).keys() - files.keys() if begun else ()):
             self._store.delete(name)
@@ -169,6 +182,14 @@ class RemoteHome:
 
 def _facts(path: Path) -> tuple[int, str]:
     return path.stat().st_size, sha256_file(path)
+
+
+def _recipe_of(lock: bytes) -> str:
+    """Digest of the recipe that a lock file is of; empty where it is damaged, which is said when it is read."""
+    try:
+        return str(json.loads(lock)["recipe"]["sha256"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _files(data: bytes, name: str) -> dict[str, tuple[int, str]]:

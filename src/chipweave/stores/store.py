@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,9 @@ RETRIES: Final = 7
 """Of a request, over some twenty seconds: then the build stops, and goes on when it is run again."""
 
 _SHA256: Final = "sha256"
+
+Tag = dict[str, str]
+"""Which state of an object is meant, as its store tells it: most ask for the e_tag, Google's for the version."""
 
 
 def is_url(out: str | Path) -> bool:
@@ -41,7 +44,8 @@ def address(out: str | Path) -> str:
             f"datasets are not written to {parts.scheme}://",
             hint=f"name a folder, or one of {', '.join(s + '://' for s in SCHEMES)}",
         )
-    if parts.query or parts.fragment or ("@" in parts.netloc and parts.scheme not in {"abfs", "abfss"}):
+    user = parts.password is not None or ("@" in parts.netloc and parts.scheme not in {"abfs", "abfss"})
+    if parts.query or parts.fragment or user:
         raise UsageError(
             "the address of a dataset holds no query and no user",
             hint="credentials belong into the environment",
@@ -105,7 +109,12 @@ class Store:
                 f"{self.url}: {name}: the store refuses: {_first_line(error)}",
                 hint="check the credentials in the environment, and what they may do",
             ) from None
-        except (exceptions.UnknownConfigurationKeyError, exceptions.InvalidPathError, ValueError) as error:
+        except (
+            exceptions.UnknownConfigurationKeyError,
+            exceptions.InvalidPathError,
+            exceptions.NotSupportedError,
+            ValueError,
+        ) as error:
             raise UsageError(f"{self.url}: {name}: {_first_line(error)}") from None
         except (exceptions.GenericError, exceptions.JoinError, OSError) as error:
             if isinstance(error, FileNotFoundError):
@@ -116,14 +125,14 @@ class Store:
                 href=self.url,
             ) from None
 
-    def read(self, name: str) -> tuple[bytes, str] | None:
+    def read(self, name: str) -> tuple[bytes, Tag] | None:
         """An object's bytes and its tag, or None where there is none."""
         import obstore  # noqa: PLC0415
 
         with self._speaking(name):
             try:
                 found = obstore.get(self._store, name)
-                return bytes(found.bytes()), str(found.meta["e_tag"])
+                return bytes(found.bytes()), _tag(found.meta)
             except FileNotFoundError:
                 return None
 
@@ -162,15 +171,15 @@ class Store:
             except FileNotFoundError as error:
                 raise UsageError(f"{self.url}: {_first_line(error)}", hint="make the bucket first") from None
 
-    def write(self, name: str, data: bytes, *, over: str | None = None) -> str | None:
+    def write(self, name: str, data: bytes, *, over: Tag | None = None) -> Tag | None:
         """Put a small object where there is none, or over the one with a tag; None where that is not so."""
         import obstore  # noqa: PLC0415
         from obstore import exceptions  # noqa: PLC0415
 
-        mode: Any = "create" if over is None else {"e_tag": over}
+        mode: Any = "create" if over is None else over
         with self._speaking(name):
             try:
-                return str(obstore.put(self._store, name, data, mode=mode)["e_tag"])
+                return _tag(obstore.put(self._store, name, data, mode=mode))
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError, exceptions.NotModifiedError):
                 return None
             except FileNotFoundError as error:
@@ -184,6 +193,10 @@ class Store:
 
         with self._speaking(name), suppress(FileNotFoundError):
             obstore.delete(self._store, name)
+
+
+def _tag(said: Mapping[str, Any]) -> Tag:
+    return {name: said[name] for name in ("e_tag", "version") if said.get(name) is not None}
 
 
 def _nothing() -> None:
