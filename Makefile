@@ -53,7 +53,7 @@ bench: $(VENV)-bench/.run ## Measure against stated limits; writes benchmarks/la
 
 bench-peers: $(VENV)-peers/.run ## Install rslearn apart; `make bench` then measures against it
 
-docs: $(VENV)/.run ## Write the reference of recipe keys from their models
+docs: $(VENV)/.run ## Write the pages made from code: recipe keys, sources
 	$(BIN)/python -m docs.reference
 
 constraints: ## Resolve constraints.txt again
