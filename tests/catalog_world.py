@@ -5,17 +5,18 @@ from __future__ import annotations
 import copy
 import json
 import os
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import shapely
 from shapely.geometry import mapping
+
+from support.listening import listening
 
 CONFORMS = ["https://api.stacspec.org/v1.0.0/core", "https://api.stacspec.org/v1.0.0/item-search"]
 S2_KEYS = {"blue": "B02", "green": "B03", "red": "B04", "nir": "B08", "scl": "SCL"}
@@ -213,16 +214,9 @@ def serve(items=(), **behaviour):
     """Serve an API on loopback for as long as the block runs."""
     api = Api(copy.deepcopy(list(items)), **behaviour)
     handler = type("Handler", (_Handler,), {"api": api})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    api.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with listening(handler) as server:
+        api.url = server.url
         yield api
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
 
 
 def write_json(path: Path, value) -> Path:

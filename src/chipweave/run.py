@@ -278,9 +278,9 @@ def _woven(batches: Sequence[Batch], work: Path, run: Executor) -> list[receipts
     if ready:
         log.info("weave: %d of %d batches are there already, and are looked at", ready, len(batches))
     open_batches: list[TransientSourceError] = []
-    # All of them: a part is read to tell that it is whole, and the workers read at once.
     chips = 0
     tell(Step("weave", 0, len(batches), "batches", chips))
+    # All of them: a part is read to tell that it is whole, and the workers read at once.
     for n, result in enumerate(run(partial(weave_task, work=work), batches), 1):
         if isinstance(result, TransientSourceError):
             open_batches.append(result)

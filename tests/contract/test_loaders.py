@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from affine import Affine
 from chipweave.errors import NotBuiltError, PermanentSourceError, TransientSourceError, UsageError
 from chipweave.model import Asset
 from chipweave.pixels import gdal_session, loaders
+from support.listening import listening
 from tiny import LAEA, UTM, north_up, transformer, write_tif
 
 X, Y = 700_000.0, 5_000_000.0
@@ -458,9 +458,8 @@ def test_a_busy_server_is_no_broken_file(load, tmp_path):
         False,
         0,
     )
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Unsteady) as server, rasterio.Env(GDAL_HTTP_MAX_RETRY="0"):
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        asset = Asset(f"http://127.0.0.1:{server.server_port}/{load.name}.tif?sig=a&key=SECRET")
+    with listening(_Unsteady) as server, rasterio.Env(GDAL_HTTP_MAX_RETRY="0"):
+        asset = Asset(f"{server.url}/{load.name}.tif?sig=a&key=SECRET")
         affine = north_up(X + 103, Y - 103, 10)
         values, ok = load(asset, UTM, affine, (32, 32), "bilinear")
         assert ok.all()
@@ -468,7 +467,6 @@ def test_a_busy_server_is_no_broken_file(load, tmp_path):
         _Unsteady.busy = True
         with stamina.set_testing(True, attempts=2), pytest.raises(TransientSourceError) as caught:
             load(Asset(asset.href.replace(".tif", "_2.tif")), UTM, affine, (32, 32), "bilinear")
-        server.shutdown()
     assert "SECRET" not in caught.value.message + caught.value.href
 
 

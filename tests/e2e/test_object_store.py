@@ -79,6 +79,7 @@ def test_another_recipes_is_refused(put, objects, june, tmp_path):
     harness.refuse(
         2, "build", other, "-o", put[0], "--workers", 0, names=(put[0],), env=objects.env(tmp_path / "s")
     )
+    assert not list((tmp_path / "s").rglob("*.parquet")), "scratch is given back"
 
 
 def test_it_is_verified_where_it_is(put, objects, tmp_path):

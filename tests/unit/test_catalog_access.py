@@ -7,7 +7,7 @@ import logging
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,6 +25,7 @@ from chipweave.errors import PermanentSourceError, RecipeError, TransientSourceE
 from chipweave.pixels import gdal_session, source_grid
 from chipweave.pixels.blocks import read_block
 from chipweave.pixels.read import handles
+from support.listening import listening
 
 HUSH = "hush-hush-4711"
 
@@ -68,17 +69,8 @@ class Host(BaseHTTPRequestHandler):
 
 @contextmanager
 def host(answer):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Host)
-    server.answer, server.seen = answer, []
-    server.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with listening(Host, answer=answer, seen=[]) as server:
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
 
 
 def provider(folder: Path, *rules: dict, name: str = "mine", **more) -> tuple[Path]:

@@ -109,22 +109,24 @@ def _grid(scene: Scene, res: int) -> dict:
 GEOTIFF = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 
+def _with_offset(scene: Scene, href: str, name: str, key: str, res: int) -> dict:
+    """An asset as Element 84's tools write it: an offset that is stated, applied or not."""
+    raster = {"nodata": 0, "data_type": "uint16", "spatial_resolution": res}
+    scaled = {} if name == "scl" else {"scale": 0.0001, "offset": -0.1}
+    named = {} if name == "scl" else {"eo:bands": [{"name": key, "common_name": name}], "gsd": res}
+    return {
+        "href": href, "type": GEOTIFF, "roles": ["data", "reflectance"], **_grid(scene, res),
+        "raster:bands": [raster | scaled], **named,
+    }  # fmt: skip
+
+
 def earth_search(scene: Scene, url: str) -> list[Item]:
     """Values without the offset, which the assets state all the same; the scene also in its first processing."""
 
     def one(ident, folder, baseline, applied, strip):
         assets = {}
         for name, key, res in _bands():
-            raster = {"nodata": 0, "data_type": "uint16", "spatial_resolution": res}
-            assets[name] = {
-                "href": f"{url}/files/{folder}/{key}.tif",
-                "type": GEOTIFF,
-                "roles": ["data", "reflectance"],
-                **_grid(scene, res),
-                "raster:bands": [raster if name == "scl" else {**raster, "scale": 0.0001, "offset": -0.1}],
-            }
-            if name != "scl":
-                assets[name] |= {"eo:bands": [{"name": name, "common_name": name}], "gsd": res}
+            assets[name] = _with_offset(scene, f"{url}/files/{folder}/{key}.tif", name, name, res)
             assets[f"{name}-jp2"] = {
                 **assets[name],
                 "href": f"s3://sentinel-s2-l2a/gone/{key}.jp2",
@@ -271,18 +273,10 @@ def usgs(scene: Scene, url: str) -> list[Item]:
 def deafrica(scene: Scene, url: str) -> list[Item]:
     """Collection 1: no flag, and an offset that is stated and meant; a bucket that anybody may read."""
     del url
-    assets = {}
-    for name, key, res in _bands():
-        raster = {"nodata": 0, "data_type": "uint16", "spatial_resolution": res}
-        assets[name] = {
-            "href": f"s3://deafrica-sentinel-2-l2a-c1/raw/{key}.tif",
-            "type": GEOTIFF,
-            "roles": ["data", "reflectance"],
-            **_grid(scene, res),
-            "raster:bands": [raster if name == "scl" else {**raster, "scale": 0.0001, "offset": -0.1}],
-        }
-        if name != "scl":
-            assets[name] |= {"eo:bands": [{"name": key, "common_name": name}], "gsd": res}
+    assets = {
+        name: _with_offset(scene, f"s3://deafrica-sentinel-2-l2a-c1/raw/{key}.tif", name, key, res)
+        for name, key, res in _bands()
+    }
     properties = {
         "platform": "sentinel-2a",
         "proj:epsg": scene.epsg,

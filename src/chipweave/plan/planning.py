@@ -115,12 +115,7 @@ def make_plan(
     survey = Survey(places, wkb, layers.reads, facts, digest, tile_px)
     table, amendments = run_survey(loaded, survey, run, out / WORK)
     tables.write_rows(folder / "amendments.parquet", tables.amendment_rows(amendments), tables.AMENDMENTS)
-    try:
-        table, result = split_chips(loaded, table)
-        warn(own, result.notes if result is not None else ())
-    except YieldError:
-        record(fates_of(table))
-        raise
+    table = _split(loaded, table, own, record)
     table = write_decided(folder, table, survey, out / WORK, tile_px)
     own.stamp("planned")
     own.save(out)
@@ -129,6 +124,19 @@ def make_plan(
     del survey, places, wkb  # of all places: what comes next needs the room
     spare(KEPT_OF_SURVEY)
     return Planned(out, table, layers, _digest(out, own))
+
+
+def _split(
+    loaded: LoadedRecipe, table: pd.DataFrame, own: LockFile, record: Callable[[Sequence[Fate]], None]
+) -> pd.DataFrame:
+    """Assign splits; where none can be made the ledger says what became of every chip."""
+    try:
+        assigned, result = split_chips(loaded, table)
+    except YieldError:
+        record(fates_of(table))
+        raise
+    warn(own, result.notes if result is not None else ())
+    return assigned
 
 
 def _place(loaded: LoadedRecipe, area: AreaOfInterest, path: Path) -> tuple[pd.DataFrame, pa.Array]:

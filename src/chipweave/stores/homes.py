@@ -92,10 +92,12 @@ def home(out: str | Path) -> Iterator[Home]:
     # Of the folder beside: the build locks its own.
     with folder_lock(folder), Lease(store, folder / "holder"):
         made = RemoteHome(store, folder / "dataset")
-        made.fetch()
-        yield made
-        if made.kept:
-            shutil.rmtree(folder / "dataset")
+        try:
+            made.fetch()
+            yield made
+        finally:
+            if made.kept:  # also where it is another recipe's: what is here is a copy
+                shutil.rmtree(folder / "dataset")
 
 
 def scratch(url: str) -> Path:
@@ -128,7 +130,7 @@ class RemoteHome:
             (self.folder / manifest.NAME).write_bytes(found[0])
             self._store.delete(PUTTING)  # killed between the manifest and this
             self.kept = True
-        elif self._store.read(PLAN[-1]) is not None and not self._continues():
+        elif self._store.has(PLAN[-1]) and not self._continues():
             shutil.rmtree(self.folder, ignore_errors=True)
             for name in sorted(PLAN, key=lambda n: n == SNAPSHOT):  # last what tells that all is here
                 self._must(name)

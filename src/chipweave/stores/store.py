@@ -150,16 +150,24 @@ class Store:
                     file.write(piece)
         return True
 
+    def has(self, name: str) -> bool:
+        """Whether there is such an object."""
+        return self._head(name) is not None
+
     def holds(self, name: str, size: int, sha256: str) -> bool:
         """Whether an object with these bytes is there, by its own word."""
+        return self._head(name) == (size, sha256)
+
+    def _head(self, name: str) -> tuple[int, str] | None:
+        """Size of an object and the SHA-256 that it was put with, or None where there is none."""
         import obstore  # noqa: PLC0415
 
         with self._speaking(name):
             try:
                 found = obstore.get(self._store, name, options={"head": True})
             except FileNotFoundError:
-                return False
-            return int(found.meta["size"]) == size and found.attributes.get(_SHA256) == sha256
+                return None
+            return int(found.meta["size"]), str(found.attributes.get(_SHA256, ""))
 
     def put(self, name: str, path: Path, sha256: str) -> None:
         """Put a file, whole or not at all."""
