@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 MAX_HANDLES = 128
 """Open files a thread keeps; the least recently used one is closed."""
 
-CACHE_BYTES = 128 << 20
-"""Decoded blocks that a thread keeps."""
+CACHE_BYTES = 256 << 20
+"""Decoded blocks that a thread keeps: the lower borders of four tiles in a row, of four dates of eleven layers each."""
 
 REMOTE_BYTES = 256 << 20
 """Bytes of files over http(s) that a thread keeps as they are opened: a server without ranges gives whole ones."""
@@ -92,7 +92,7 @@ def keep_open() -> Iterator[None]:
     finally:
         _depth -= 1
         if not _depth:
-            handles.close()
+            let_go()
 
 
 def let_go() -> None:

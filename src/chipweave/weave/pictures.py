@@ -36,8 +36,8 @@ Scenes = tuple[str, ...]
 Steps = tuple[Scenes, ...]
 
 
-SERIES_PX = 2048 * 1024
-"""Most pixels of a series' windows, half a tile: what GDAL keeps of a hundred files has taken the room of the rest."""
+SERIES_PX = 2048 * 512
+"""Most pixels of a series' windows, a quarter of a tile: what GDAL keeps of a hundred files takes the other room."""
 
 
 @dataclass(frozen=True, slots=True)
