@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -36,20 +36,35 @@ def needed(
     given
         By key of a chip: the box, in the chip's CRS, of which another scene has given the pixels already.
     """
-    seen: dict[tuple[object, ...], int] = {}
+    return sum(int(hit.sum()) for _, hit in _hits(files, places, given)) if places else 0
+
+
+def needed_bytes(files: Mapping[Path, Rule], places: Sequence[Place]) -> int:
+    """Bytes that these blocks take as they are stored; as `needed`."""
     total = 0
+    for path, hit in _hits(files, places, {}):
+        with rasterio.open(path) as file:
+            for row, col in np.argwhere(hit).tolist():
+                total += int(file.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=1))
+    return total
+
+
+def _hits(
+    files: Mapping[Path, Rule], places: Sequence[Place], given: Mapping[str, Box]
+) -> Iterator[tuple[Path, npt.NDArray[np.bool_]]]:
+    """Which blocks (rows, columns) of each file are needed."""
+    seen: dict[tuple[object, ...], npt.NDArray[np.bool_]] = {}
     for path, rule in files.items():
         with rasterio.open(path) as file:
             key = (file.crs.to_wkt(), tuple(file.transform), file.shape, file.block_shapes[0], rule)
             if key not in seen:
-                seen[key] = _of_file(file, rule, places, given) if places else 0
-        total += seen[key]
-    return total
+                seen[key] = _of_file(file, rule, places, given)
+        yield path, seen[key]
 
 
 def _of_file(
     file: rasterio.DatasetReader, rule: Rule, places: Sequence[Place], given: Mapping[str, Box]
-) -> int:
+) -> npt.NDArray[np.bool_]:
     to_file = pyproj.Transformer.from_crs(places[0].crs, file.crs, always_xy=True)
     height, width = file.shape
     across = -(-width // file.block_shapes[0][1])
@@ -72,7 +87,7 @@ def _of_file(
             i = rows[good].astype(np.int64) // file.block_shapes[0][0]
             j = cols[good].astype(np.int64) // file.block_shapes[0][1]
             hit[i, j] = True
-    return int(hit.sum())
+    return hit
 
 
 def _within(place: Place, box: Box) -> npt.NDArray[np.bool_]:

@@ -1,6 +1,7 @@
 """One serial build in this process, by stages: ``python -m benchmarks.child RECIPE OUT [--tile-px N]``.
 
-Prints what `run.build` gives, the CPU seconds of import, plan and the rest, and the blocks decoded after the plan.
+Prints what `run.build` gives, the CPU seconds of import, plan and the rest, the wall time of these two, and the blocks
+decoded after the plan.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ def main() -> None:
     from chipweave.recipe import load_recipe  # noqa: PLC0415
 
     marks = [time.process_time()]
+    begin = time.monotonic()
     loaded = load_recipe(args.recipe)
     if args.tile_px is None:  # `plan` knows no size of tiles, and a build must go on with that of its plan
         run.plan(loaded, args.out, workers=0)
@@ -39,6 +41,7 @@ def main() -> None:
         "cpu_import_s": marks[0],
         "cpu_plan_s": marks[1] - marks[0],
         "cpu_rest_s": marks[2] - marks[1],
+        "wall_s": time.monotonic() - begin,
     }
     sys.stdout.write(json.dumps(facts) + "\n")
 

@@ -263,6 +263,13 @@ def peer(size: Size) -> Figures:
     return rslearn(6144, min(size.rounds, 3))
 
 
+def remote(size: Size) -> Figures:
+    """Builds whose files come over HTTP: what latency costs, and which bytes are asked for."""
+    measure = _function("benchmarks.remote", "measure")
+    with scratch("remote") as work:
+        return dict(measure(size.world(), work, size.rounds, warm=not size.quick))
+
+
 def _function(module: str, name: str) -> Callable[..., Mapping[str, Any]]:
     found: Callable[..., Mapping[str, Any]] = getattr(importlib.import_module(module), name)
     return found
@@ -277,6 +284,7 @@ PARTS: Mapping[str, Callable[[Size], Figures]] = {
     "planning": planning,
     "shards": shards,
     "rslearn": peer,
+    "remote": remote,
 }
 
 

@@ -86,7 +86,7 @@ def _plan(chips: int, dates: int, folder: Path) -> dict[str, float]:
     clock = _Clock()
     loaded = _recipe(folder, chips)
     area = read_area(loaded)
-    places, wkb = planning._place(loaded, area, folder / "plan" / "places.parquet")  # noqa: SLF001
+    places, wkb = planning._place(loaded, area, folder / "plan" / "places.parquet", ())  # noqa: SLF001
     clock.mark("place")
     search_cells(places)
     catalog.write_snapshot(_scenes(area.geometry.bounds, dates), folder / planning.SNAPSHOT)

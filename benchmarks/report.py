@@ -42,6 +42,7 @@ _GRID = "256 chips of 256 px and 15 layers in memory, one thread, kernels warm; 
 _PEER = "the same job by `engines.py` in a process of its own, best chunking, two threads; its CPU over ours"
 _BUILD = "CPU of `chipweave build --workers 0` (import, plan, survey, weave, deal, seal) a chip"
 _SHARE = "CPU of client and scheduler over that of the work, which is stubs"
+_REMOTE = "chips a second (wall) of a build by one worker whose files come over HTTP, over that without latency: after"
 _BLOCKS = "stored blocks decoded after the survey over distinct blocks that the chips' pixels need"
 
 ROWS: Final = (
@@ -109,6 +110,14 @@ ROWS: Final = (
         "CPU of prepare + ingest + materialize over our whole build's, same job",
         least=6,
     ),
+    Row("remote_throughput_20ms", "remote", f"{_REMOTE} 20 ms", least=0.7),
+    Row("remote_throughput_100ms", "remote", f"{_REMOTE} 100 ms", least=0.7),
+    Row(
+        "remote_bytes_ratio",
+        "remote",
+        "all bytes that the server gave in such a build, headers too, over those of the blocks that the chips need",
+        1.1,
+    ),
 )
 """In the order of the issue; every one of these keys stands in latest.json, null where it was not measured."""
 
@@ -171,7 +180,8 @@ _PAGE = """# Benchmarks
 
 Written by `python -m benchmarks --table` from what `make bench` measured. Ratios compare CPU time (user and system) of
 processes that ran one after the other in the same round, so they survive a busy machine; the median of the rounds
-counts. No test times anything; `python -m benchmarks --quick`, which the tests run, only shows that the harness works.
+counts. `two_worker_speedup` and `remote_throughput_*` compare wall time: they want a quiet one. No test times
+anything; `python -m benchmarks --quick`, which the tests run, only shows that the harness works.
 
 Measured {date}: {cores} cores, Python {python}, GDAL {gdal}, {rounds} rounds, world: {world}.
 {versions}
@@ -190,7 +200,7 @@ Measured {date}: {cores} cores, Python {python}, GDAL {gdal}, {rounds} rounds, w
   once.
 - `make bench-peers` installs rslearn into `.venv-peers`; `make bench` finds it there.
 - `python -m benchmarks --only engine --rounds 1` measures one part and leaves the other figures as they were. The
-  parts: engine, build, memory, dates, workers, planning, shards, rslearn.
+  parts: engine, build, memory, dates, workers, planning, shards, rslearn, remote.
 
 ## What is in a round of the engine
 

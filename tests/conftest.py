@@ -59,3 +59,11 @@ def wide(tmp_path_factory):
     from worlds.places import wide_world
 
     return wide_world(tmp_path_factory.mktemp("wide"))
+
+
+@pytest.fixture(scope="session")
+def sensors(tmp_path_factory):
+    """The analytic world of radar, Landsat and aerial imagery beside Sentinel-2."""
+    from worlds.sensor_world import sensor_world
+
+    return sensor_world(tmp_path_factory.mktemp("sensors"))

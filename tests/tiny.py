@@ -79,7 +79,7 @@ def load(folder: Path, mapping: dict, name: str = "recipe.yaml"):
     if not {"imagery", "labels"} & set(full):
         full["labels"] = {"worldcover": {"collection": "esa-worldcover", "edition": 2021, "catalog": "."}}
     path = folder / name
-    path.write_text(yaml.safe_dump(full), encoding="utf-8")
+    path.write_text(yaml.safe_dump(full, sort_keys=False), encoding="utf-8")
     return load_recipe(path)
 
 

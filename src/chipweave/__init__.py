@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from chipweave.audit import verify
     from chipweave.describe.show import show
     from chipweave.plan import splits
+    from chipweave.plan.coverage import coverage
     from chipweave.recipe import load_recipe
     from chipweave.run import build
     from chipweave.shards.reader import Reader as open_dataset  # noqa: N813 - a call, to its users
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 __version__ = version("chipweave")
-__all__ = ["__version__", "build", "load_recipe", "open_dataset", "show", "splits", "verify"]
+__all__ = ["__version__", "build", "coverage", "load_recipe", "open_dataset", "show", "splits", "verify"]
 
 # Imported when first asked for: `import chipweave` costs nothing, and the command line answers at once.
 _HOMES = {
     "build": ("chipweave.run", "build"),
+    "coverage": ("chipweave.plan.coverage", "coverage"),
     "load_recipe": ("chipweave.recipe", "load_recipe"),
     "open_dataset": ("chipweave.shards.reader", "Reader"),
     "show": ("chipweave.describe.show", "show"),

@@ -159,9 +159,11 @@ def check(
 ) -> None:
     """Read a recipe and say what is wrong with it; no network."""
     from chipweave import recipe as room  # noqa: PLC0415
+    from chipweave.catalog.request import admit  # noqa: PLC0415
 
     loaded = _load(recipe, sets, catalog)
     warnings = room.check(loaded)
+    admit(loaded)
     for text in warnings:
         log.warning("warning: %s", text)
     result = {

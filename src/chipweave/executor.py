@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from chipweave.errors import ChipweaveError, TransientSourceError
 from chipweave.pixels import keep_open
+from chipweave.pixels.ahead import ahead
 from chipweave.plan.planning import Executor
 
 log = logging.getLogger("chipweave")
@@ -61,8 +62,14 @@ SETTINGS = {
 
 
 def _serial(function: Callable[[T], R], tasks: Iterable[T], /) -> Iterator[R]:
-    for task in tasks:
+    waiting = iter(tasks)
+    task = next(waiting, None)
+    while task is not None:
+        following = next(waiting, None)
+        if following is not None and hasattr(following, "coming"):
+            ahead.then(following.digest, following.coming)  # type: ignore[attr-defined]
         yield function(task)
+        task = following
 
 
 @contextmanager

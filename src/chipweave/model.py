@@ -73,20 +73,34 @@ class Credit:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A band under its common name, with every key that a known provider files it under."""
+    """A band under its common name, with every key that a known provider files it under.
+
+    `scale`, `offset` and `unit` stand in place of the collection's where they are given. `derive` is what is worked out
+    of the heights that its file holds, ``slope`` or ``aspect``.
+    """
 
     name: str
     keys: tuple[str, ...]
     gsd: float
+    scale: float | None = None
+    offset: float | None = None
+    unit: str = ""
+    derive: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class MaskRule:
-    """Which band tells bad pixels, which of its codes are bad, and which mean no data."""
+    """Which band tells bad pixels, which of its codes are bad, and which mean no data.
+
+    With `bits` both are numbers of bits, from 0 for the lowest: a code with any of them set is bad, or no data; and
+    `fill` is a code that is no data as a whole, whatever its bits.
+    """
 
     band: str
     bad: tuple[int, ...]
     nodata: tuple[int, ...]
+    bits: bool = False
+    fill: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +117,16 @@ class Collection:
         All bands that a recipe may ask for.
     nodata
         Value that means "no data" in the source files where neither item nor file states one.
-    scale
-        Physical value of one stored unit after the offset rule (imagery).
+    scale, offset
+        Of imagery: ``source * scale + offset`` is the physical value, where the source value is what the file stores,
+        for Sentinel-2 after its offset rule.
+    unit
+        Of that physical value: ``reflectance``, ``linear`` (backscatter power), ``dB`` (the same, stored as
+        decibels), ``DN`` (as stored), ``K``, ``m``.
+    static
+        Whether it is of no date, as a model of the terrain is: a layer's time does not choose among its scenes.
+    backscatter
+        What a radar collection measures, as the card says it: ``gamma0, terrain-corrected``; else empty.
     offset_rule
         Name of the rule that finds the stored offset (``sentinel-2``), or empty.
     mask
@@ -126,6 +148,10 @@ class Collection:
     nodata: float | None
     credit: Credit
     scale: float = 1.0
+    offset: float = 0.0
+    unit: str = "reflectance"
+    backscatter: str = ""
+    static: bool = False
     offset_rule: str = ""
     mask: MaskRule | None = None
     legend: str = ""
@@ -177,6 +203,8 @@ class Scene:
         By common band name, the mask band included; only what the recipe asks for.
     missing
         Bands that were asked for and that the item lacks.
+    orbit_state, relative_orbit
+        ``ascending`` or ``descending``, and the number of the track; empty and None where unknown.
     """
 
     layer: str
@@ -191,6 +219,8 @@ class Scene:
     edition: str = ""
     assets: Mapping[str, Asset] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    orbit_state: str = ""
+    relative_orbit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +238,13 @@ class Place:
     def affine(self) -> Affine:
         """Pixel (col, row) to CRS coordinates, of the pixel's upper left corner."""
         return Affine(self.resolution, 0.0, self.x, 0.0, -self.resolution, self.y)
+
+    def on(self, size: int, resolution: float) -> Place:
+        """Another grid over the same centre: `size` pixels of `resolution`."""
+        if (size, resolution) == (self.size, self.resolution):
+            return self
+        shift = (self.size * self.resolution - size * resolution) / 2
+        return Place(self.key, self.crs, self.x + shift, self.y - shift, size, resolution)
 
     @property
     def geobox(self) -> GeoBox:

@@ -24,6 +24,7 @@ from chipweave.plan import lockfile, tables
 from chipweave.plan.batches import take_tiles
 from chipweave.plan.decide import fates_of
 from chipweave.plan.lockfile import LockFile
+from chipweave.plan.native import split_native
 from chipweave.plan.planning import WORK, Executor, Planned, forecast, make_plan, still_open, warn
 from chipweave.progress import Step, tell
 from chipweave.recipe import LoadedRecipe, require_built
@@ -55,7 +56,7 @@ def begin(
     ):
         if finished:
             home.built()  # killed before the store had all of it
-        yield Build(loaded, home, own, run, finished=finished)
+        yield Build(split_native(loaded), home, own, run, finished=finished)
 
 
 class Build:

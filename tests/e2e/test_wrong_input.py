@@ -40,7 +40,6 @@ def test_an_unknown_key_is_named_with_its_nearest(june, tmp_path, dotted, value,
         ("output.formats", ["parquet"], "output.formats"),
         ("text", {"t": {"kind": "landcover_caption", "from": "worldcover"}}, "text"),
         ("balance", {"by": "worldcover", "max_ratio": 3}, "balance"),
-        ("imagery.s2.dilate_m", 100, "dilate_m"),
     ],
 )
 def test_a_key_whose_room_is_not_built_is_refused_by_name(june, tmp_path, dotted, value, named):

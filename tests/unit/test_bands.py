@@ -11,7 +11,7 @@ from affine import Affine
 
 from chipweave.labels.rasters import _legend_codes
 from chipweave.model import Asset, Legend, LegendClass, MaskRule
-from chipweave.pixels import bands, blocks, counts, gdal_session, source_grid
+from chipweave.pixels import bands, blocks, codes, counts, gdal_session, source_grid
 from chipweave.pixels.masks import mask_codes
 from chipweave.pixels.radiometry import to_int16
 
@@ -103,7 +103,7 @@ def test_codes_equal_the_general_way(tmp_path, grid, dtype):
         for row, col, height, width in WINDOWS:
             window = (UTM, target(row, col), (height, width))
             for finish in (partial(mask_codes, rule=rule), partial(_legend_codes, legend=legend)):
-                own = bands.read_codes(asset, None, *window, "nearest", finish)
+                own = codes.read_codes(asset, None, *window, "nearest", finish)
                 expected = finish(*bands.read_band(asset, None, *window, "nearest"))
                 assert own.dtype == expected.dtype
                 np.testing.assert_array_equal(own, expected)

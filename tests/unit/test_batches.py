@@ -241,3 +241,11 @@ def test_a_broken_block_spoils_its_own_chips_alone():
 
     with pytest.raises(TransientSourceError):
         list(read_chips(places, busy))
+
+
+def test_chips_that_wait_as_many_dates_make_smaller_batches():
+    table = chips(square(64, at=(0, 0)), size=512).assign(state="kept")
+    few, many = (batch_chips(table, dates=n) for n in (12, 48))
+    assert few.groupby("batch").size().max() <= 8192**2 / 512**2
+    assert few.groupby("batch").size().max() == 4 * many.groupby("batch").size().max()
+    assert few["batch"].tolist() == batch_chips(table)["batch"].tolist()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from benchmarks import blocks, peers, report, worlds
 from rasterio.transform import from_origin
 
@@ -25,6 +26,7 @@ KEYS = [
     "scheduler_cpu_share_1k", "scheduler_cpu_share_100k",
     "plan_1m_seconds", "plan_1m_peak_mb", "plan_2x_time_ratio", "writer_vs_shardwriter", "random_read_vs_geotiff",
     "random_read_vs_zarr", "cpu_vs_rslearn_e2e",
+    "remote_throughput_20ms", "remote_throughput_100ms", "remote_bytes_ratio",
 ]  # fmt: skip
 
 NEEDS_SHARED = {k for k in KEYS if k.startswith(("sol_", "cpu_vs_"))}
@@ -41,7 +43,7 @@ def rehearsal(tmp_path_factory) -> dict:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=600,
     )
     figures = json.loads((folder / "latest.json").read_text())
     assert done.returncode == 0, (figures.get("reasons"), done.stderr[-2000:])
@@ -59,6 +61,12 @@ def test_a_rehearsal_gives_every_key_a_number_or_a_reason(rehearsal):
     assert all(isinstance(n, int | float) and 0 < n < 1e9 for n in numbers)
     assert rehearsal["gdal"][0].isdigit()
     assert rehearsal["cores"] >= 1
+
+
+@pytest.mark.slow
+def test_builds_over_http_asked_for_several_ranges_at_once(rehearsal):
+    assert rehearsal["remote_requests"] > 13
+    assert rehearsal["remote_requests_at_once"] > 1
 
 
 @pytest.mark.slow
@@ -144,6 +152,13 @@ def test_what_another_scene_gave_is_not_needed(tile, rule, west, count):
     given = {"p": (499000.0, 4999000.0, 500000.0 + west, 5001000.0)}
     assert blocks.needed({tile: rule}, [place], given) == count
     assert blocks.needed({tile: rule}, [place], {"another": given["p"]}) == 4
+
+
+def test_bytes_of_needed_blocks_are_those_that_the_file_states(tile):
+    near = [Place(str(i), "EPSG:32632", 500000 + 160 * i, 5000000, 16, 10.0) for i in range(2)]
+    with rasterio.open(tile) as file:
+        sizes = [int(file.get_tag_item(f"BLOCK_SIZE_{col}_0", "TIFF", bidx=1)) for col in range(2)]
+    assert blocks.needed_bytes({tile: "nearest"}, near) == sum(sizes)
 
 
 def test_the_windows_of_the_peer_are_snapped_outwards():

@@ -10,8 +10,10 @@ import rasterio
 from rasterio.transform import from_origin
 
 from chipweave import run
+from chipweave.catalog.remote import RemoteFile
 from chipweave.pixels import counts, read
 from chipweave.pixels.kept import Kept
+from support.ranges import serving
 from tiny import UTM, load, outline
 from worlds.harness import read_samples
 from worlds.stac import item, write_catalog
@@ -149,3 +151,90 @@ def test_what_is_kept_for_a_tile_goes_with_it():
     assert (len(kept), kept.bytes) == (3, 300)
     kept.shrink(200)
     assert [key[2] for key in kept.far] == [1, 2]
+
+
+def over_http(items: list[dict], url: str) -> list[dict]:
+    """The same items, whose files a server has."""
+    moved = json.loads(json.dumps(items))
+    for one in moved:
+        for asset in one["assets"].values():
+            asset["href"] = f"{url}/{asset['href'].removeprefix('./')}"
+    return moved
+
+
+def stored(path) -> list[int]:
+    """Sizes of a file's stored blocks."""
+    with rasterio.open(path) as file:
+        return [
+            int(file.get_tag_item(f"BLOCK_SIZE_{j}_{i}", "TIFF", bidx=1))
+            for (i, j), _ in file.block_windows(1)
+        ]
+
+
+@pytest.fixture
+def waited(monkeypatch) -> list[tuple[str, int]]:
+    """What whoever reads had to ask for, and wait: file, and where the first range begins."""
+    asked: list[tuple[str, int]] = []
+    plain = RemoteFile._get
+
+    def get(self, spans):
+        asked.append((self.href.rpartition("/")[2], spans[0][0]))
+        return plain(self, spans)
+
+    monkeypatch.setattr(RemoteFile, "_get", get)
+    return asked
+
+
+HOW = {
+    "one date": {},
+    "series": {"select": {"method": "series", "max": 3, "min_gap": "1d"}},
+    "clouds grown": {"dilate_m": 200},
+}
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("tile_px", [256, 1024])
+def test_over_http_the_same_is_read_and_all_of_it_before_it_is_waited_for(tmp_path, waited, how, tile_px):
+    """Three dates off the tiles' lattice: the same bytes as from disk, few more than the blocks have, none twice."""
+    items = [scene(tmp_path / "files", f"S{day}", day) for day in (1, 2, 3)]
+    made, decoded = {}, {}
+    with serving(tmp_path / "files") as log:
+        for name, own in (("disk", items), ("http", over_http(items, log.url))):
+            folder = tmp_path / "files" if name == "disk" else tmp_path / "http"
+            folder.mkdir(exist_ok=True)
+            loaded = recipe(folder, own, WHOLE, anchor=32, **HOW[how])
+            counts.reset()
+            run.build(loaded, tmp_path / name / "out", workers=0, tile_px=tile_px)
+            made[name] = (tmp_path / name / "out" / "shards" / "train-000000.tar").read_bytes()
+            decoded[name] = counts.decoded
+    assert made["http"] == made["disk"]
+    assert decoded["http"] <= decoded["disk"]
+    assert waited == []
+    dates = 3 if how == "series" else 1
+    needed = sum(
+        sum(stored(tmp_path / "files" / f"S{d}" / f"{key}.tif")) for d in range(1, dates + 1) for key in KEYS
+    )
+    headers = len({name for name, _, _ in log.asked}) * (64 << 10)
+    assert log.bytes <= 1.1 * needed + headers
+
+
+def test_masks_that_are_looked_at_one_after_the_other_are_fetched_in_few_requests(tmp_path, waited):
+    """Of cloudy dates one mask after the other is asked for: header, then blocks, of a whole tile at once."""
+    items = [scene(tmp_path / "files", f"S{day}", day, cloudy=True) for day in (1, 2, 3)]
+    with serving(tmp_path / "files") as log:
+        loaded = recipe(tmp_path, over_http(items, log.url), WHOLE)
+        run.plan(loaded, tmp_path / "out", workers=0)
+    assert waited == []
+    for day in (1, 2, 3):
+        assert len(log.of(f"S{day}/scl.tif")) <= 1 + 4
+
+
+def test_over_a_seam_the_second_scene_is_fetched_before_it_is_waited_for(tmp_path, waited):
+    files = tmp_path / "files"
+    items = [scene(files, "A", 1), scene(files, "B", 1, at=1000, second=20)]
+    both = [outline(UTM, X, Y - PX * 10, X + 10 * (PX + 1000), Y)]
+    with serving(files) as log:
+        loaded = recipe(tmp_path, over_http(items, log.url), both, anchor=32, min_valid=100)
+        done = run.build(loaded, tmp_path / "out", workers=0)
+    assert done["written"] == 31 * 16
+    assert waited == []

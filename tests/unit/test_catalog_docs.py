@@ -8,7 +8,9 @@ from pathlib import Path
 import yaml
 
 from chipweave.catalog.access import CONSENT
+from chipweave.catalog.collections import LOCAL, load_collection
 from chipweave.catalog.providers import all_providers, load_provider
+from chipweave.recipe.imagery import Imagery
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "catalogs.md").read_text(encoding="utf-8")
 ROWS = {
@@ -33,7 +35,7 @@ def test_every_provider_has_its_row():
 
 
 def test_the_provider_on_the_page_is_one(tmp_path):
-    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    *_, text = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     path = tmp_path / "providers" / "archive.yaml"
     path.parent.mkdir()
     path.write_text(text, encoding="utf-8")
@@ -41,3 +43,19 @@ def test_the_provider_on_the_page_is_one(tmp_path):
     assert [rule.kind for rule in got.access] == ["open", "bearer", "s3"]
     assert (got.rate, got.page, got.method, got.alternate) == (5, 250, "GET", "s3")
     assert set(yaml.safe_load(text)) >= {"endpoint", "access", "collections"}
+
+
+def test_the_collection_on_the_page_is_one(tmp_path):
+    text = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[1]
+    path = tmp_path / "collections" / "my-mosaic.yaml"
+    path.parent.mkdir()
+    path.write_text(text, encoding="utf-8")
+    got = load_collection("my-mosaic", (tmp_path,))
+    assert got.mask is not None
+    assert got.mask.bits
+    assert [b.keys for b in got.bands] == [("b3",), ("b4",), ("b5",)]
+
+
+def test_the_layer_on_the_page_is_one():
+    text = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0]
+    assert Imagery.model_validate(yaml.safe_load(text)["imagery"]["photo"]).collection == LOCAL

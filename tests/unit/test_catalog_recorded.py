@@ -41,6 +41,29 @@ MADE_UP = "made up here"
 
 S2_NAMES = ("sentinel-2-l2a", "sentinel-2-c1-l2a", "sentinel-s2-l2a-cogs", "s2_l2a_c1")
 
+SHIPPED = {
+    **dict.fromkeys(S2_NAMES, "sentinel-2-l2a"),
+    **{
+        name: name
+        for name in (
+            "esa-worldcover", "sentinel-2-l1c", "landsat-c2-l2", "naip", "cop-dem-glo-30", "sentinel-1-rtc",
+            "io-lulc-annual-v02",
+        )
+    },
+    "landsat-c2l2-sr": "landsat-c2-l2",
+    "HLSL30.v1.5": "hls2-l30",
+    "HLSS30_2.0": "hls2-s30",
+}  # fmt: skip
+"""What a recipe calls the collections that are recorded, by the name that their catalog gives them."""
+
+NOT_THERE = {
+    "landsat-8": {"lwir"},
+    "landsat-9": {"lwir"},
+    "LANDSAT_8": {"lwir", "lwir11", "surface_temperature"},  # of another collection there
+    "LANDSAT_7": {"coastal", "lwir", "lwir11", "surface_temperature"},
+}
+"""Bands of landsat-c2-l2 that an item of a platform lacks."""
+
 needs_data = pytest.mark.skipif(not FILES, reason="the folder of real files is not here")
 
 
@@ -60,12 +83,12 @@ def _keys(item: dict) -> list[str]:
 
 
 def collection_for(item: dict) -> Collection:
-    """Sentinel-2 and WorldCover as they ship; any other is made up of the item's own keys: all of it is read."""
+    """What ships; any other is made up of the item's own keys: all of it is read."""
     name = collection_of(item)
-    if name in S2_NAMES:
-        return load_collection("sentinel-2-l2a")
-    if name == "esa-worldcover":
-        return load_collection("esa-worldcover")
+    if name in SHIPPED:
+        return load_collection(SHIPPED[name])
+    if "nbart_red" in item["assets"]:
+        return load_collection("ga-ls-ard-3")  # the item names no collection
     bands = tuple(Band(f"b{n}", (key,), 30.0) for n, key in enumerate(_keys(item)))
     return Collection(
         name or "unnamed", "", "imagery", bands or (Band("b0", (), 30.0),), None, Credit(MADE_UP, "", "")
@@ -111,7 +134,7 @@ def _row(scene):
 def _holds(scene, item):
     """What every scene must be, whoever tells it."""
     assert scene.id == item["id"]
-    assert scene.missing == ()
+    assert set(scene.missing) == _missing(scene)
     assert scene.geometry.is_valid
     assert scene.geometry.area > 0
     told = shapely.box(*item["bbox"][:2], *item["bbox"][-2:])
@@ -119,9 +142,18 @@ def _holds(scene, item):
     if scene.crs:
         CRS.from_user_input(scene.crs)
     assert scene.time.year >= 2010
+    assert scene.orbit_state in {"", "ascending", "descending"}
     for asset in scene.assets.values():
         assert asset.href.startswith(("https://", "s3://", "http://"))
         assert "?" not in asset.href
+
+
+def _missing(scene):
+    if scene.collection == "landsat-c2-l2":
+        return NOT_THERE[scene.platform]
+    if scene.collection == "sentinel-1-rtc":
+        return {"hh", "hv"} if "vv" in scene.assets else {"vv", "vh"}
+    return set()
 
 
 @needs_data

@@ -15,7 +15,7 @@ from rasterio.transform import from_origin
 
 from chipweave.catalog import web
 from chipweave.catalog.hrefs import LocalRule, is_public, resolve
-from chipweave.catalog.remote import WHOLE, RemoteFile
+from chipweave.catalog.remote import LEAST, WHOLE, RemoteFile
 from chipweave.errors import PermanentSourceError, TransientSourceError
 from support.listening import listening
 
@@ -213,6 +213,18 @@ class TestRemoteFile:
                 assert file.read(start, stop - start) == BODY[start:stop]
             assert len(server.asked) == 3
 
+    def test_what_is_read_on_and_on_comes_in_ever_larger_parts(self):
+        with serve(ranged(BODY)) as server:
+            file = RemoteFile(server.url)
+            for start in range(40_000, 240_000, 1000):
+                assert file.read(start, 1000) == BODY[start : start + 1000]
+            assert len(server.asked) <= 1 + 5
+            before = len(server.asked)
+            file.read(33_000, 10)
+            first, _, last = server.asked[-1][1]["Range"].removeprefix("bytes=").partition("-")
+            assert len(server.asked) == before + 1
+            assert int(last) - int(first) + 1 == LEAST
+
     def test_of_a_server_without_ranges(self):
         with serve(lambda _: (200, {}, BODY)) as server:
             file = RemoteFile(server.url)
@@ -236,7 +248,7 @@ class TestRemoteFile:
             assert len(server.asked) == 3
             file.ahead([(60_000, 70_000)])
             assert file.held == first + 10_000
-            file.done()
+            file.done(1, [], alone=True)
             assert file.held == first
 
     def test_of_a_server_without_ranges_that_is_too_large(self):
@@ -294,7 +306,7 @@ class TestRemoteFile:
 
         with serve(ranged(path.read_bytes())) as server, gdal_session():
             grid = source_grid(f"{server.url}/a.tif")
-            remote = handles.remotes[f"{server.url}/a.tif"]
+            remote = handles.web.open[f"{server.url}/a.tif"]
             monkeypatch.setattr(remote, "ahead", lambda _: None)
 
             def interrupted(*_):
@@ -307,18 +319,18 @@ class TestRemoteFile:
 
 def test_files_that_are_kept_whole_are_kept_within_bounds(tmp_path, monkeypatch):
     """Those of a server without ranges."""
-    from chipweave.pixels import read
+    from chipweave.pixels import read, webfiles
 
     path = tmp_path / "a.tif"
     grid = {"width": 256, "height": 256, "count": 1, "dtype": "uint16", "crs": 32632}
     with rasterio.open(path, "w", driver="GTiff", transform=from_origin(0, 256, 1, 1), **grid) as out:
         out.write(np.ones((1, 256, 256), np.uint16))
     body = path.read_bytes()
-    monkeypatch.setattr(read, "REMOTE_BYTES", 3 * len(body))
+    monkeypatch.setattr(webfiles, "REMOTE_BYTES", 3 * len(body))
     with serve(lambda _: (200, {}, body)) as server, read.gdal_session():
         for n in range(6):
             read.source_grid(f"{server.url}/{n}.tif")
-        assert [h.rpartition("/")[2] for h in read.handles.remotes] == ["3.tif", "4.tif", "5.tif"]
+        assert [h.rpartition("/")[2] for h in read.handles.web.open] == ["3.tif", "4.tif", "5.tif"]
         assert len(read.handles.open) == 3
 
 

@@ -21,7 +21,7 @@ from pyproj import Transformer
 from pystac_client import Client
 
 from chipweave import demo
-from chipweave.demo import catalogue, grids, items, land, paint, servers, sky
+from chipweave.demo import aerial, catalogue, grids, items, land, paint, radar, servers, sky
 from chipweave.demo.world import VERSION, stored
 from chipweave.errors import ChipweaveError
 from chipweave.files import sha256_file
@@ -225,11 +225,15 @@ def test_files_are_cogs_with_blocks_overviews_and_nodata(world: demo.World) -> N
         for key, asset in item["assets"].items():
             with rasterio.open(world.folder / asset["href"]) as dataset:
                 assert dataset.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
-                assert dataset.block_shapes == [(256, 256)]
-                assert dataset.nodata == 0
-                assert [dataset.height, dataset.width] == asset["proj:shape"]
-                assert list(dataset.transform)[:6] == pytest.approx(asset["proj:transform"])
-                assert dataset.dtypes[0] == asset["raster:bands"][0]["data_type"], key
+                assert set(dataset.block_shapes) == {(256, 256)}
+                told = {**item["properties"], **asset}  # catalogs say it of the item or of each asset
+                raster = told.get("raster:bands", [{"data_type": "uint8"}])[
+                    0
+                ]  # NAIP's items say nothing of it
+                assert dataset.nodata == raster.get("nodata")
+                assert [dataset.height, dataset.width] == told["proj:shape"]
+                assert list(dataset.transform)[:6] == pytest.approx(told["proj:transform"][:6])
+                assert dataset.dtypes[0] == raster["data_type"], key
 
 
 def test_items_and_collections_are_valid_stac(world: demo.World, tmp_path: Path) -> None:
@@ -241,6 +245,88 @@ def test_items_and_collections_are_valid_stac(world: demo.World, tmp_path: Path)
         path.write_text(json.dumps(thing))
         subprocess.run([servers._rustac(), "validate", str(path)], check=True, timeout=60)
     assert all(pystac.Item.from_dict(item).id == item["id"] for item in features(world))
+
+
+# -- radar and aerial pictures ----------------------------------------------------------------------------
+
+
+def of(world: demo.World, collection: str) -> list[dict[str, Any]]:
+    return [item for item in features(world) if item["collection"] == collection]
+
+
+def test_radar_samples_the_same_land_and_its_speckle_is_noise_of_mean_one(world: demo.World) -> None:
+    earth, met = land.land(7), set()
+    for item in of(world, "sentinel-1-rtc"):
+        number = [items.radar_id(p) for p in radar.PASSES].index(item["id"])
+        passing = radar.PASSES[number]
+        lon, lat = centres(world.folder / item["assets"]["vv"]["href"], f"EPSG:{passing.epsg}")
+        x, y = land.plane(lon, lat)
+        clean, seen = radar.backscatter(earth.ground(x, y), passing), passing.sees(x, y)
+        for row, key in enumerate(radar.BANDS):
+            values = read(world, item, key).ravel()
+            # A millimetre at the edge of the swath.
+            assert ((values == radar.NODATA) != ~seen).mean() < 1e-4
+            ratio = (values / clean[row])[seen & (values != radar.NODATA)]
+            # Four pixels share what amounts to one draw: five times the mean's deviation.
+            assert abs(ratio.mean() - 1) < 5 * 2 / np.sqrt(radar.LOOKS * ratio.size)
+            assert abs(ratio.var() - 1 / radar.LOOKS) < 0.01
+        met.add(passing.state)
+    assert met == {"ascending", "descending"}
+
+
+def test_radar_tells_water_towns_and_woods_apart() -> None:
+    lon, lat = np.meshgrid(np.linspace(5.9, 6.1, 300), np.linspace(47.0, 47.1, 200))
+    ground = land.land(7).ground(*land.plane(lon, lat))
+    vv, vh = 10 * np.log10(radar.backscatter(ground, radar.PASSES[0]))
+    codes = land.cover(ground)
+    middle = {code: np.median(vv[codes == code]) for code in (land.WATER, land.CROP, land.TREE)}
+    assert middle[land.WATER] < middle[land.CROP] - 5
+    assert middle[land.TREE] > middle[land.CROP] + 1
+    assert np.percentile(vv[codes == land.BUILT], 75) > middle[land.TREE] + 2
+    assert (vh < vv).all()
+    assert -35 < vh.min() < vv.max() < 8
+
+
+def test_each_date_of_sentinel_2_has_a_radar_pass_within_three_days_that_sees_everything() -> None:
+    for optical in sky.PASSES:
+        near = [p for p in radar.PASSES if abs((p.time - optical.time).total_seconds()) < 3 * 86_400]
+        assert any(p.edge is None for p in near)
+
+
+def test_radar_items_say_orbit_and_footprint(world: demo.World) -> None:
+    for item in of(world, "sentinel-1-rtc"):
+        properties = item["properties"]
+        assert (
+            properties["sat:relative_orbit"]
+            == {"ascending": 88, "descending": 139}[properties["sat:orbit_state"]]
+        )
+    half = grids.boxed("radar", 32631, grids.lonlat_bounds(grids.sentinel_grids()), 10.0, 200.0)
+    up, down = radar.PASSES[1], radar.PASSES[0]
+    west = [np.array(items.radar_item(half, p)["geometry"]["coordinates"][0])[:, 0].min() for p in (down, up)]
+    assert west[1] > west[0] + 0.05
+
+
+def test_aerial_pictures_are_the_same_land_in_counts_and_cover_every_tile(world: demo.World) -> None:
+    earth = land.land(7)
+    found = of(world, "naip")
+    for item in found:
+        path = world.folder / item["assets"]["image"]["href"]
+        lon, lat = centres(path, f"EPSG:{item['properties']['proj:epsg']}")
+        with rasterio.open(path) as dataset:
+            image = dataset.read()
+        assert image.shape[0] == len(aerial.BANDS)
+        wanted = aerial.counts(earth.ground(*land.plane(lon, lat))).reshape(image.shape)
+        assert (np.abs(image.astype(int) - wanted) > 2).mean() < 2e-4
+        assert 40 < image[:3].mean() < 190
+    west, south, east, north = grids.lonlat_bounds(grids.sentinel_grids(SCALE))
+    lon, lat = (v.ravel() for v in np.meshgrid(np.linspace(west, east, 80), np.linspace(south, north, 60)))
+    inside = np.zeros(lon.shape, bool)
+    for item in found:
+        left, bottom, right, top = item["properties"]["proj:bbox"]
+        epsg = item["properties"]["proj:epsg"]
+        x, y = Transformer.from_crs(4326, epsg, always_xy=True).transform(lon, lat)
+        inside |= (x >= left) & (x <= right) & (y >= bottom) & (y <= top)
+    assert inside.all()
 
 
 # -- making it --------------------------------------------------------------------------------------------
@@ -297,7 +383,9 @@ def test_files_answer_range_requests(world: demo.World, served: demo.Served) -> 
 
 def test_searches_by_collection_box_and_time(served: demo.Served) -> None:
     client = Client.open(served.stac_url)
-    assert {c.id for c in client.get_collections()} == {"sentinel-2-l2a", "esa-worldcover", "corine"}
+    assert {c.id for c in client.get_collections()} == {
+        "sentinel-2-l2a", "sentinel-1-rtc", "naip", "esa-worldcover", "corine",
+    }  # fmt: skip
 
     def found(**query: Any) -> set[str]:
         return {item.id for item in client.search(**query).items()}
@@ -314,6 +402,8 @@ def test_searches_by_collection_box_and_time(served: demo.Served) -> None:
     assert len(found(collections=s2, bbox=both)) == 8
     assert found(collections=s2, bbox=(7.0, 47.0, 7.1, 47.1)) == set()
     assert found(collections=["corine"], bbox=both) == {"CLC2018_demo"}
+    assert len(found(collections=["sentinel-1-rtc"], bbox=both)) == len(radar.PASSES)
+    assert found(collections=["naip"], bbox=both)
     assert len(found(collections=["esa-worldcover"], bbox=both)) == 1
 
 

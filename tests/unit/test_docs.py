@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from chipweave.cli import app
+from chipweave.plan.select.registry import METHODS
 from chipweave.recipe import load_recipe, require_built
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +34,14 @@ def made() -> ModuleType:
 def test_pages_that_are_made_from_code_are_so(made: ModuleType, page: str) -> None:
     assert set(made.PAGES) == {"recipe.md", "sources.md"}
     assert (ROOT / "docs" / page).read_text(encoding="utf-8") == made.PAGES[page](), "run `make docs`"
+
+
+def test_the_overview_in_the_readme_is_made_from_code(made: ModuleType) -> None:
+    assert made.with_overview(README) == README, "run `make docs`"
+    for name in (p.stem for p in (ROOT / "catalogs" / "collections").glob("*.yaml")):
+        assert f"| `{name}` |" in README
+    for method in METHODS:
+        assert re.search(rf"^\| `{method}` \| \w", README, re.MULTILINE)
 
 
 def test_the_reference_has_keys_of_every_depth() -> None:

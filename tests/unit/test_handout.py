@@ -46,7 +46,10 @@ def test_batches_hold_every_kept_chip_once_with_its_candidates_in_their_order(pl
                 "rank"
             )
             assert [c.scenes for c in task.chip.candidates["s2"]] == [(i,) for i in own["item"]]
-            assert task.chosen == {"s2": tuple((i,) for i in own[own["chosen"]]["item"])}
+            assert {n: t.scenes for n, t in task.chosen.items()} == {
+                "s2": tuple((i,) for i in own[own["chosen"]]["item"])
+            }
+            assert task.chosen["s2"].at == (0,)
             assert task.chip.labels == {"worldcover": ("wc",)}
         assert set(reads.scenes) == {"s2", "worldcover"}
         seen += [t.chip.place.key for t in tasks]

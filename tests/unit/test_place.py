@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chipweave.errors import RecipeError
-from chipweave.plan.area import AreaOfInterest, read_area
-from chipweave.plan.place import place_chips, search_cells, utm_zones
+from chipweave.plan.area import EVERYWHERE, AreaOfInterest, read_area
+from chipweave.plan.lattices import utm_zones
+from chipweave.plan.place import place_chips, search_cells
 from tiny import LAEA, load, outline, to_lonlat, transformer
 
 KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -177,7 +178,7 @@ def test_far_zones_do_not_disturb_each_other(place):
 
 def test_scattered_areas_cost_what_they_cover(place, monkeypatch):
     """Two fields of one zone, 60 degrees apart: not the lattice between them."""
-    monkeypatch.setattr("chipweave.plan.place.MAX_PLACES", 5000)
+    monkeypatch.setattr("chipweave.plan.sampling.base.MAX_PLACES", 5000)
     both = shapely.union_all([shapely.box(9.0, 1.0, 9.03, 1.03), shapely.box(8.0, 61.0, 8.03, 61.03)])
     frame = place(AreaOfInterest(both, "centre"))
     assert frame["lat"].round().nunique() == 2
@@ -395,8 +396,8 @@ def test_a_missing_or_unreadable_file_is_refused(tmp_path):
     (tmp_path / "a.gpkg").write_bytes(b"no database")
     with pytest.raises(RecipeError, match=r"a\.gpkg: cannot be read"):
         read_area(load(tmp_path, {"area": {"file": "a.gpkg"}}))
-    with pytest.raises(RecipeError, match="is missing"):
-        read_area(load(tmp_path, {"chips": {"size": 16, "sampling": {"method": "points", "file": "x.gpkg"}}}))
+    points = {"chips": {"size": 16, "sampling": {"method": "points", "file": "x.gpkg"}}}
+    assert read_area(load(tmp_path, points)) is EVERYWHERE
 
 
 def test_a_box_across_the_date_line_is_two(tmp_path):

@@ -205,7 +205,7 @@ ADDED_TO_S2 = [
         "select.method: got 'least_clowdy', expected 'least_cloudy', 'newest', ",
     ),
     ("select: {max: 3}", "select.max: is no option of method 'least_cloudy'"),
-    ("select: {from: x}", "select.from: is no option of method 'least_cloudy'"),
+    ("select: {from: {harvest: x}}", "select.from: is no option of method 'least_cloudy'"),
     ("max_candidates: 0", "max_candidates: got 0, expected more than 0"),
     ("where: {cloud: '<'}", "where.cloud: got '<', expected a comparison such as '<20'"),
     (

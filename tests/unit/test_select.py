@@ -367,16 +367,21 @@ def test_a_source_that_does_not_answer_is_never_passed_over(monkeypatch):
         choose([chip(take("a"), take("b"))])
 
 
-def test_without_a_mask_the_footprint_tells(monkeypatch):
+def test_where_an_item_lacks_its_mask_the_footprint_tells(monkeypatch):
     masks = FakeMasks(monkeypatch)
-    bare = replace(READ, mask=None)
-    choices, _ = choose([chip(take("a", coverage=0.6), take("b"), take("c"))], read=bare)
+    lacking = {n: scene(n, NEAR, missing=("scl",)) for n in "abc"}
+    choices, _ = choose([chip(take("a", coverage=0.6), take("b"), take("c"))], **lacking)
     assert choices["p"].best.candidate.scenes == ("b",)
     assert [m.valid for m in choices["p"].ranked] == [1.0, 0.6, pytest.approx(np.nan, nan_ok=True)]
-    lacking = {"a": scene("a", NEAR, missing=("scl",))}
-    choices, _ = choose([chip(take("a"))], **lacking)
     assert (choices["p"].best.cloud, choices["p"].best.valid) == (0.0, 1.0)
     assert not masks.reads
+
+
+def test_a_layer_without_a_mask_is_asked_for_its_first_band(monkeypatch):
+    masks = FakeMasks(monkeypatch, a="....    ..")
+    choices, _ = choose([chip(take("a"))], read=replace(READ, mask=None))
+    assert (choices["p"].best.cloud, choices["p"].best.valid) == (0.0, 0.6)
+    assert masks.reads == {"a": 1}
 
 
 def test_a_reads_subset_has_what_its_chips_may_use():

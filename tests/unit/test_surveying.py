@@ -11,7 +11,7 @@ import pytest
 import shapely
 
 from chipweave.labels import LabelRead
-from chipweave.model import Asset, Legend, LegendClass
+from chipweave.model import Asset, Legend, LegendClass, MaskRule
 from chipweave.pixels import LayerRead
 from chipweave.plan import surveying
 from chipweave.plan.select import Limits
@@ -41,8 +41,12 @@ def world(n: int = 6, **more) -> tuple[pd.DataFrame, pa.Array, Reads]:
     all_over = outline(UTM, X - 9, south - 9, X + n * SIDE + 9, Y + 9)
     scenes = {
         "s2": [
-            scene("all", all_over, cloud=50.0),
-            scene("west", outline(UTM, X - 9, south - 9, X + n / 2 * SIDE - 40, Y + 9), time="2021-07-01", cloud=1.0),
+            # Without their mask they count as clear: no file is read.
+            scene("all", all_over, cloud=50.0, missing=("scl",)),
+            scene(
+                "west", outline(UTM, X - 9, south - 9, X + n / 2 * SIDE - 40, Y + 9), time="2021-07-01", cloud=1.0,
+                missing=("scl",),
+            ),
         ],
         "lc": [
             scene(
@@ -52,7 +56,8 @@ def world(n: int = 6, **more) -> tuple[pd.DataFrame, pa.Array, Reads]:
         ],
     }  # fmt: skip
     reads = Reads(
-        {"s2": LayerRead(("red",), {"red": "bilinear"}, 0)}, {"s2": Limits(None, None, 8)},
+        {"s2": LayerRead(("red",), {"red": "bilinear"}, 0, MaskRule("scl", (3,), (0,)))},
+        {"s2": Limits(None, None, 8)},
         {"lc": LabelRead(LEGEND, "nearest", 0, "map")},
         {layer: {s.id: s for s in own} for layer, own in scenes.items()},
     )  # fmt: skip

@@ -430,10 +430,10 @@ def test_limits_in_percent_are_the_shares_they_name(tmp_path, percent):
 def test_the_targets_pixel_is_measured_on_the_ground(tmp_path):
     """20 m of web Mercator at 60 N are 10 m on the ground: no coarser than a pixel of 10 m."""
     mercator = recipe(tmp_path, [], chips={"size": 16, "resolution": 20, "crs": "EPSG:3857"})
-    assert _target_area(mercator, (9.0, 60.0)) == pytest.approx(100, rel=0.01)
-    assert _target_area(recipe(tmp_path, []), (9.0, 60.0)) == 100
+    assert _target_area(mercator, (9.0, 60.0), 20.0) == pytest.approx(100, rel=0.01)
+    assert _target_area(recipe(tmp_path, []), (9.0, 60.0), 10.0) == 100
     degrees = recipe(tmp_path, [], chips={"size": 16, "resolution": 1e-4, "crs": "EPSG:4326"})
-    assert _target_area(degrees, (9.0, 60.0)) == pytest.approx(11.13 * 11.13 / 2, rel=0.01)
+    assert _target_area(degrees, (9.0, 60.0), 1e-4) == pytest.approx(11.13 * 11.13 / 2, rel=0.01)
 
 
 def test_a_limit_is_no_loss_that_allow_forbids(tmp_path):

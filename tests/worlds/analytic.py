@@ -225,7 +225,9 @@ def corine(frame: Frame, bounds, *, year: int = 2018) -> LabelRaster:
     )
 
 
-def write_raster(path: Path, array: np.ndarray, crs: str, affine: Affine, nodata: float | None) -> None:
+def write_raster(
+    path: Path, array: np.ndarray, crs: str, affine: Affine, nodata: float | None, tags: dict | None = None
+) -> None:
     """GeoTIFF, tiled 256, DEFLATE."""
     path.parent.mkdir(parents=True, exist_ok=True)
     bands = array if array.ndim == 3 else array[None]
@@ -247,6 +249,7 @@ def write_raster(path: Path, array: np.ndarray, crs: str, affine: Affine, nodata
         predictor=2,
         zlevel=1,
     ) as out:
+        out.update_tags(**(tags or {}))
         out.write(bands)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -13,17 +13,29 @@ from chipweave.catalog.providers import Names, Offering, Provider, all_providers
 from chipweave.model import Band, Collection, Credit, MaskRule
 from chipweave.recipe.data import find, listing
 
+Unit = Literal["reflectance", "linear", "dB", "DN", "K", "m", "degree"]
+
+
+LOCAL: Final = "local"
+"""Collection that no file describes: what the user's own files say of themselves."""
+
 
 class _Band(Entry):
     name: str = Field(min_length=1)
     gsd: float = Field(gt=0)
     keys: Names = ()
+    scale: float | None = Field(None, gt=0)
+    offset: float | None = None
+    unit: Unit | None = None
+    derive: Literal["", "slope", "aspect"] = ""
 
 
 class _Mask(Entry):
     band: str
     bad: tuple[int, ...]
     nodata: tuple[int, ...] = ()
+    bits: bool = False
+    fill: int | None = None
 
 
 class _Credit(Entry):
@@ -41,14 +53,21 @@ class _CollectionFile(Entry):
     bands: tuple[_Band, ...] = Field(min_length=1)
     nodata: float | None = None
     scale: float = Field(1.0, gt=0)
-    offset_rule: Literal["", "sentinel-2"] = ""
+    offset: float = 0.0
+    unit: Unit = "reflectance"
+    backscatter: str = ""
+    static: bool = False
+    offset_rule: Literal["", "sentinel-2", "landsat-toa", "stated"] = ""
     mask: _Mask | None = None
     legend: str = ""
     editions: tuple[int, ...] = ()
     edition_property: str = ""
     edition_values: dict[str | int, int] = Field(default_factory=dict)
     credit: _Credit
+    platforms: dict[str, dict[str, Names]] = Field(default_factory=dict)
     providers: dict[str, Offering] = Field(default_factory=dict)
+    refused: str = ""
+    instead: str = ""
 
 
 def load_collection(name: str, extra: Sequence[Path] = ()) -> Collection:
@@ -71,7 +90,7 @@ def load_collection(name: str, extra: Sequence[Path] = ()) -> Collection:
         *held.providers.values(),
         *(p.collections[name] for p in all_providers(extra) if name in p.collections),
     ]
-    mask = MaskRule(held.mask.band, held.mask.bad, held.mask.nodata) if held.mask else None
+    mask = MaskRule(**held.mask.model_dump()) if held.mask else None
     return Collection(
         name=name,
         title=held.title or name,
@@ -80,6 +99,10 @@ def load_collection(name: str, extra: Sequence[Path] = ()) -> Collection:
         nodata=held.nodata,
         credit=Credit(**held.credit.model_dump()),
         scale=held.scale,
+        offset=held.offset,
+        unit=held.unit,
+        backscatter=held.backscatter,
+        static=held.static,
         offset_rule=held.offset_rule,
         mask=mask,
         legend=held.legend,
@@ -90,11 +113,34 @@ def load_collection(name: str, extra: Sequence[Path] = ()) -> Collection:
 
 
 def offering_at(provider: Provider, name: str, extra: Sequence[Path] = ()) -> Offering:
-    """How a provider has a collection: by the provider's file, else by the collection's own."""
-    if name in provider.collections or not provider.name:
+    """How a provider has a collection: by the provider's file, else by the collection's own.
+
+    Keys by platform are the collection's, with the provider's own before them.
+    """
+    if name == LOCAL:
         return provider.offering(name)
-    found = _read(name, extra).providers.get(provider.name)
-    return found.model_copy(update={"name": found.name or (name,)}) if found else provider.offering(name)
+    held = _read(name, extra)
+    own = None if name in provider.collections else held.providers.get(provider.name)
+    found = own.model_copy(update={"name": own.name or (name,)}) if own else provider.offering(name)
+    return (
+        found.model_copy(update={"platforms": held.platforms | found.platforms}) if held.platforms else found
+    )
+
+
+def refusal_of(provider: Provider, name: str, extra: Sequence[Path] = ()) -> tuple[str, str] | None:
+    """Why a collection is not read at a provider, and what may be read instead; None where it is read."""
+    held = _read(name, extra)
+    if not held.refused or offering_at(provider, name, extra).projected:
+        return None
+    return held.refused, held.instead
+
+
+def offered_by(name: str, extra: Sequence[Path] = ()) -> dict[str, Offering]:
+    """How each known provider that has a collection has it, by the provider's name."""
+    held = _read(name, extra)
+    known = {p.name: p for p in all_providers(extra)}
+    having = [n for n, p in known.items() if name in p.collections or n in held.providers]
+    return {n: offering_at(known[n], name, extra) for n in having}
 
 
 def _read(name: str, extra: Sequence[Path]) -> _CollectionFile:
@@ -106,4 +152,5 @@ def _read(name: str, extra: Sequence[Path]) -> _CollectionFile:
 
 def _band(held: _Band, offerings: Sequence[Offering]) -> Band:
     keys = [*held.keys, *(key for o in offerings for key in o.keys.get(held.name, ()))]
-    return Band(held.name, tuple(k for k in dict.fromkeys(keys) if k != held.name), held.gsd)
+    names = tuple(k for k in dict.fromkeys(keys) if k != held.name)
+    return Band(held.name, names, held.gsd, held.scale, held.offset, held.unit or "", held.derive)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -17,9 +17,17 @@ from chipweave.catalog.footprint import crs_of, footprint
 from chipweave.catalog.headers import header_outline
 from chipweave.catalog.hrefs import LocalRule, UnusableHrefError, is_clean, is_http, resolve, shown
 from chipweave.catalog.notes import Notes
-from chipweave.catalog.offset import band_facts, baseline_of, sentinel2
+from chipweave.catalog.offset import (
+    NOTHING_TO_DO,
+    Radiometry,
+    band_facts,
+    baseline_of,
+    sentinel2,
+    stated_values,
+)
+from chipweave.catalog.platforms import landsat_toa, platform_of, track_of
 from chipweave.catalog.providers import Offering
-from chipweave.catalog.request import LayerRequest
+from chipweave.catalog.request import DATELESS, LayerRequest
 from chipweave.catalog.sources.base import Found
 from chipweave.catalog.stac import (
     Item,
@@ -82,7 +90,7 @@ class Reader:
             It names a local file outside the allowed folders.
         """
         item = found.item
-        hits = find_bands(item, self.request.bands, self.collection, self.offering.keys)
+        hits = find_bands(item, self.request.bands, self._known(item), self.offering.keys)
         raw = assets(item)
         held = {band: self._asset(found, raw[hit.key], band, hit) for band, hit in hits.items()}
         usable = {band: asset for band, asset in held.items() if asset is not None}
@@ -101,12 +109,22 @@ class Reader:
             geometry=outline,
             crs=crs,
             cloud=float("nan") if cloud is None else cloud,
-            platform=_text(properties(item).get("platform")),
+            platform=_text(properties(item).get("platform")) or _text(platform_of(item)),
             processed=processed(item),
             edition=edition,
+            orbit_state=_text(properties(item).get("sat:orbit_state")).lower(),
+            relative_orbit=track_of(item),
             assets={band: usable[band] for band in self.request.bands if band in usable},
             missing=tuple(band for band in self.request.bands if band not in usable),
         )
+
+    def _known(self, item: Item) -> Collection:
+        """The collection, with what its bands are called on the item's own satellite."""
+        own = self.offering.platforms.get(platform_of(item)) if self.offering.platforms else None
+        if not own:
+            return self.collection
+        bands = (replace(b, keys=(*b.keys, *own.get(b.name, ()))) for b in self.collection.bands)
+        return replace(self.collection, bands=tuple(bands))
 
     def _by_header(self, ident: str, usable: Mapping[str, Asset]) -> tuple[str, BaseGeometry]:
         """CRS and outline of an item that tells nothing of its place: those of its first file."""
@@ -126,9 +144,9 @@ class Reader:
                 raise RefusedItemError("states neither an edition nor a time")
             return datetime(year, 1, 1, tzinfo=UTC), str(year)
         at = span(item)
-        if at is None:
+        if at is None and not self.collection.static:
             raise RefusedItemError("states no time")
-        return at[0], ""
+        return (at[0] if at else DATELESS), ""
 
     def _asset(self, found: Found, raw: Mapping[str, Any], band: str, hit: Hit) -> Asset | None:
         """The asset as it is read, None where its href is of a kind that is not."""
@@ -147,14 +165,25 @@ class Reader:
             return None
         if (is_http(href) or href.startswith("s3:")) and len(there) < len(href.partition("#")[0]):
             self.notes.of(f"{layer}: hrefs come signed or with a secret, which is not kept", ident)
-        gain, add = 1.0, 0.0
         mask = self.collection.mask.band if self.collection.mask else ""
-        if self.collection.offset_rule == "sentinel-2" and band != mask:
-            found_rule = sentinel2(item, raw, hit.index, self.offering.offset)
-            gain, add = found_rule.gain, found_rule.add
-            if found_rule.note:
-                self.notes.of(f"{layer}: {found_rule.note}", ident)
-        return Asset(there, hit.index, gain, add, stated_nodata(raw, hit.index))
+        rule = NOTHING_TO_DO if band == mask else self._radiometry(item, raw, hit)
+        if rule.note:
+            self.notes.of(f"{layer}: {rule.note}", ident)
+        return Asset(there, hit.index, rule.gain, rule.add, stated_nodata(raw, hit.index))
+
+    def _radiometry(self, item: Item, raw: Mapping[str, Any], hit: Hit) -> Radiometry:
+        """From what a file stores to source values, by the collection's rule."""
+        known = self.collection
+        if known.offset_rule == "sentinel-2":
+            return sentinel2(item, raw, hit.index, self.offering.offset)
+        if known.offset_rule == "stated":
+            return stated_values(raw, hit.index)
+        if known.offset_rule == "landsat-toa":
+            try:
+                return landsat_toa(item, known.scale, known.offset)
+            except ValueError as error:
+                raise RefusedItemError(str(error)) from None
+        return NOTHING_TO_DO
 
 
 def stated_nodata(asset: Mapping[str, Any], index: int) -> float | None:

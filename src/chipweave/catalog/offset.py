@@ -187,6 +187,16 @@ RULES: Final[Mapping[str, Callable[[Stated], Radiometry]]] = {
 """Rules that a provider file may name; the empty one is the contract's own order."""
 
 
+NOTHING_TO_DO: Final = Radiometry(1.0, 0.0)
+"""Source values are what the file stores."""
+
+
+def stated_values(asset: Mapping[str, Any], index: int) -> Radiometry:
+    """Gain and add of a band by the scale and offset that its asset states; as stored where it states none."""
+    scale, offset = _scale_offset(asset, index)
+    return Radiometry(scale or 1.0, offset or 0.0)
+
+
 def sentinel2(item: Item, asset: Mapping[str, Any], index: int, rule: str = "") -> Radiometry:
     """Gain and add of one reflectance band.
 

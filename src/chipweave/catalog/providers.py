@@ -30,13 +30,19 @@ class Offering(Entry):
         What the provider calls it; several where one collection is spread over many.
     keys
         Asset keys by common band name, the preferred one first.
+    platforms
+        Further keys by platform, for bands that are filed by numbers which mean others from satellite to satellite.
     offset
         Rule for the stored offset, see `chipweave.catalog.offset.RULES`.
+    projected
+        Whether it has, calibrated and on a map grid, what others of that collection have not.
     """
 
     name: Names = ()
     keys: dict[str, Names] = Field(default_factory=dict)
+    platforms: dict[str, dict[str, Names]] = Field(default_factory=dict)
     offset: str = ""
+    projected: bool = False
 
     @field_validator("offset")
     @classmethod

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 import rasterio
 import rasterio.errors
 
 from chipweave.catalog.footprint import crs_text, projected
 from chipweave.catalog.hrefs import is_clean, shown
-from chipweave.catalog.request import FILE_BAND, LayerRequest
+from chipweave.catalog.request import DATELESS, FILE_BAND, LayerRequest
 from chipweave.catalog.stac import MAX_ID
 from chipweave.errors import RecipeError
 from chipweave.model import Asset, Scene
 from chipweave.recipe.interval import interval
-
-DATELESS: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""Time of a label file without a date."""
 
 _ENDINGS = frozenset({".tif", ".tiff", ".jp2"})
 

@@ -1,37 +1,40 @@
 """Files over http(s): their bytes are fetched here, side by side, and decoded by GDAL, which knows no URL.
 
+Threads fetch, and know nothing else; a file, and what was fetched of it, is its reader's alone.
+
 What went wrong is known for what it is, whatever GDAL makes of it: a server that falters (retry), one that says no,
 or bytes that came as they are and are no raster (take another scene).
 """
 
 from __future__ import annotations
 
-import io
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import rasterio
 import requests
-from rasterio.abc import FileContainer
 
 from chipweave.catalog import access
+from chipweave.catalog.answers import HINT, Answer, RefusedError, checked
 from chipweave.catalog.formats import driver_of
 from chipweave.catalog.hrefs import is_loopback, redact
+from chipweave.catalog.opener import NAME, container
+from chipweave.catalog.pieces import Piece, Pieces, stored
+from chipweave.catalog.ranges import STORED, directory, joined
 from chipweave.catalog.web import (
-    PASSING,
     PASSING_ERRORS,
+    REST,
     RefusedRedirectError,
     TooLargeError,
     WebSession,
 )
-from chipweave.errors import PermanentSourceError, TransientSourceError
+from chipweave.errors import PermanentSourceError, SourceError, TransientSourceError
 
 FIRST: Final = 32 << 10
 """Bytes that are fetched at once when a file is opened: the header of most."""
@@ -39,41 +42,27 @@ FIRST: Final = 32 << 10
 LEAST: Final = 16 << 10
 """Fewest bytes that are fetched where GDAL asks for less."""
 
-GAP: Final = 64 << 10
-"""Bytes between two stored blocks that are fetched rather than asked around."""
-
-MOST: Final = 4 << 20
-"""Most bytes of one request for several blocks."""
-
-STORED: Final = 512 << 20
-"""Bytes of a stored block, or of anything else that a file wants to be read at once, that are refused."""
+STEP: Final = 1 << 20
+"""Most bytes that are fetched where GDAL asks for less, and goes on where it was."""
 
 WHOLE: Final = 64 << 20
 """Largest file that is read from a server that gives files only as a whole."""
 
+WHOLE_AHEAD: Final = 1 << 20
+"""The same for what is fetched before it is read."""
+
 KEPT: Final = 4 << 20
 """Bytes of a file's header, and of what was read beside it, that are kept."""
 
-THREADS: Final = 8
-"""Requests of a process that run side by side."""
+THREADS: Final = 16
+"""Requests of a process that run side by side for what is read later."""
 
-_HINT = "run the same command again to resume"
-_NAME = "file.tif"
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """Bytes from a place in a file, and what the server says of the whole."""
-
-    start: int
-    data: bytes
-    size: int
-    etag: str
-    modified: str
+URGENT: Final = 8
+"""And for what is read now."""
 
 
-class _RefusedError(TransientSourceError):
-    """401 or 403: what the file was signed with is perhaps over."""
+class _WholeError(PermanentSourceError):
+    """All of a file came instead of a part, and it is too large."""
 
 
 class RemoteFile:
@@ -83,6 +72,8 @@ class RemoteFile:
     ----------
     href
         URL, unsigned: it is signed as it is asked for.
+    later
+        Whether its header is only asked for: `settle` waits for it.
 
     Raises
     ------
@@ -92,16 +83,57 @@ class RemoteFile:
         The server has no such file, or gives no part of it.
     """
 
-    def __init__(self, href: str) -> None:
+    def __init__(self, href: str, *, later: bool = False) -> None:
         self.href, self.shown = href, redact(href)
         self.failure: BaseException | None = None
         self._how = access.opening(href)
         self._near: OrderedDict[int, bytes] = OrderedDict()
         self._ahead: list[tuple[int, bytes]] = []
-        (first,) = self._get([(0, FIRST)])
-        self._known = first
-        self.size = first.size
-        self._near[0] = first.data
+        self._pieces = Pieces()
+        self._known: Answer | None = None
+        self._first: Future[list[Answer]] | None = None
+        self._failed = 0.0
+        self._step, self._end = LEAST, 0
+        if later:
+            self._first = _threads(os.getpid(), THREADS).submit(self._header)
+        else:
+            self._begin(self._get([(0, FIRST)]))
+
+    @property
+    def ready(self) -> bool | None:
+        """Whether its header is there; None where it is still to come."""
+        if self._first is None:
+            return True
+        return self._first.exception() is None if self._first.done() else None
+
+    def settle(self) -> None:
+        """Wait for its header.
+
+        Raises
+        ------
+        TransientSourceError, PermanentSourceError
+            As where it is made.
+        """
+        if self._first is None:
+            return
+        first, self._first = self._first, None
+        try:
+            self._begin(first.result())
+        except SourceError as error:
+            self._again(error)
+            self._begin(self._get([(0, FIRST)]))
+
+    def _begin(self, answers: Sequence[Answer]) -> None:
+        self._known, self.size = answers[0], answers[0].size
+        self._near.update((answer.start, answer.data) for answer in answers)
+
+    def _header(self) -> list[Answer]:
+        """First bytes, and those of the directory where a TIFF has it elsewhere; run by a thread."""
+        first = self._part((0, FIRST))
+        at = directory(first.data)
+        if len(first.data) <= at < first.size:
+            return [first, self._part((at, min(at + FIRST, first.size)), first)]
+        return [first]
 
     def read(self, start: int, count: int) -> bytes:
         """Bytes from a place on, fewer only at the file's end."""
@@ -112,10 +144,13 @@ class RemoteFile:
             raise PermanentSourceError(
                 f"{self.shown}: {stop - start} bytes at once, which is no raster's block", href=self.shown
             )
-        for at, data in (*self._ahead, *self._near.items()):
-            if _holds(at, data, start, stop):
-                return data[start - at : stop - at]
-        (got,) = self._get([(start, min(max(stop, start + LEAST), self.size))])
+        here = self._of(start, stop)
+        if here is not None:
+            return here
+        # What is read on and on, as a JPEG 2000 is, comes in ever larger parts.
+        self._step = min(2 * self._step, STEP) if start <= self._end <= stop else LEAST
+        (got,) = self._get([(start, min(max(stop, start + self._step), self.size))])
+        self._end = got.start + len(got.data)
         self._keep(got.start, got.data)
         return got.data[start - got.start : stop - got.start]  # a server may give all of it, now and then
 
@@ -124,9 +159,8 @@ class RemoteFile:
 
         Bands that are stored together are read one after the other from the same ranges.
         """
-        merged = _merged(ranges, self.size)
-        self._ahead = [(at, data) for at, data in self._ahead if any(_holds(at, data, *r) for r in merged)]
-        wanted = [r for r in merged if not self._has(*r)]
+        self._ahead = [(at, data) for at, data in self._ahead if any(_holds(at, data, *r) for r in ranges)]
+        wanted = joined([r for r in ranges if self._of(*r) is None], self.size)
         if wanted:
             self._ahead += [(a.start, a.data) for a in self._get(wanted)]
 
@@ -148,32 +182,93 @@ class RemoteFile:
                 href=self.shown,
             )
         driver = driver_of(first, self.shown)
-        return rasterio.open(_NAME, driver=driver, opener=_Container(self))
+        return rasterio.open(NAME, driver=driver, opener=container(self))
 
-    def ahead_of(
-        self, dataset: rasterio.DatasetReader, index: int, blocks: Iterator[tuple[int, int]]
-    ) -> None:
-        """Fetch the stored blocks (row, column) of band `index`, where the format tells where they are."""
-        ranges = []
-        for row, col in blocks:
-            name = f"{col}_{row}"
-            offset = dataset.get_tag_item(f"BLOCK_OFFSET_{name}", "TIFF", bidx=index)
-            size = dataset.get_tag_item(f"BLOCK_SIZE_{name}", "TIFF", bidx=index)
-            if offset is not None and size is not None:
-                ranges.append((int(offset), int(offset) + int(size)))
-        self.ahead(ranges)
+    def ahead_of(self, dataset: rasterio.DatasetReader, index: int, blocks: Iterable[tuple[int, int]]) -> int:
+        """Fetch the stored blocks (row, column) of band `index`, where the format tells where they are.
+
+        Returns
+        -------
+        int
+            The latest turn of those that were asked for before and came; else 0.
+        """
+        spans = list(stored(dataset, index, blocks).values())
+        turn = 0
+        for piece in self._pieces.meeting(spans):
+            try:
+                piece.got.result()
+                turn = max(turn, piece.turn)
+            except SourceError as error:
+                self._pieces.remove(piece)  # who needs less than all of it may be luckier
+                self._again(error, piece.how)
+        self.ahead(spans)
+        return turn
+
+    def later(
+        self,
+        dataset: rasterio.DatasetReader,
+        index: int,
+        blocks: Iterable[tuple[int, int]],
+        turn: int,
+        room: int | None,
+    ) -> bool:
+        """Ask for blocks as `ahead_of` does, without waiting; not at all, and False, where they are beyond `room`.
+
+        `turn` is the caller's count of who asks.
+        """
+        missing = self._pieces.missing(stored(dataset, index, blocks))
+        missing = {key: span for key, span in missing.items() if self._of(*span) is None}
+        spans = joined(list(missing.values()), self.size)
+        if room is not None and sum(stop - start for start, stop in spans) > room:
+            return False
+        if time.time() >= self._how.until:
+            self._how = access.opening(self.href)
+        for span in spans:
+            own = {key for key, (start, stop) in missing.items() if span[0] <= start and stop <= span[1]}
+            got = _threads(os.getpid(), THREADS).submit(self._part, span)
+            self._pieces.add(Piece(span, got, turn, own, self._how))
+        return True
+
+    @property
+    def coming(self) -> int:
+        """Bytes that were asked for by `later`, and are not read yet."""
+        return self._pieces.size
 
     @property
     def held(self) -> int:
         """Bytes that are kept."""
-        return sum(len(data) for _, data in (*self._ahead, *self._near.items()))
+        return self.coming + sum(len(data) for _, data in (*self._ahead, *self._near.items()))
 
-    def done(self) -> None:
-        """Let go of what was fetched ahead: it was read."""
-        self._ahead = []
+    def done(self, index: int, blocks: Iterable[tuple[int, int]], *, alone: bool) -> None:
+        """Let go of what was fetched of blocks that were read; `alone`: no other band is stored with theirs."""
+        self._pieces.done((index, *block) for block in blocks)
+        if alone:
+            self._ahead = []
 
-    def _has(self, start: int, stop: int) -> bool:
-        return any(_holds(at, data, start, stop) for at, data in (*self._ahead, *self._near.items()))
+    def forget(self, turn: int | None = None) -> None:
+        """Let go of what was asked for before a turn, or at all, and was not read."""
+        self._pieces.forget(turn)
+        if turn is None and self._first is not None:
+            self._first.cancel()
+
+    def _here(self) -> Iterator[tuple[int, bytes]]:
+        """What was fetched, by its place."""
+        yield from self._ahead
+        yield from self._near.items()
+        yield from self._pieces.here()
+
+    def _of(self, start: int, stop: int) -> bytes | None:
+        """A range of what was fetched; GDAL reads neighbours together that may have come apart."""
+        parts, at = [], start
+        while at < stop:
+            found = next(
+                ((begin, data) for begin, data in self._here() if begin <= at < begin + len(data)), None
+            )
+            if found is None:
+                return None
+            parts.append(found[1][at - found[0] : stop - found[0]])
+            at += len(parts[-1])
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _keep(self, start: int, data: bytes) -> None:
         self._near[start] = data
@@ -181,31 +276,52 @@ class RemoteFile:
             # The header, which comes first, is read again and again.
             del self._near[next(at for at in self._near if at)]
 
-    def _get(self, ranges: Sequence[tuple[int, int]]) -> list[_Answer]:
+    def _get(self, ranges: Sequence[tuple[int, int]]) -> list[Answer]:
         """Bytes of ranges, by what the file is signed with; once more, signed anew, where that is refused."""
         if time.time() >= self._how.until:
             self._how = access.opening(self.href)
         try:
             return self._fetch(ranges)
-        except _RefusedError:
-            access.refused(self.href)
-            # By this thread: those that fetch know no rules.
-            self._how = access.opening(self.href)
+        except RefusedError:
+            self._renew()
             return self._fetch(ranges)
 
-    def _fetch(self, ranges: Sequence[tuple[int, int]]) -> list[_Answer]:
+    def _again(self, error: SourceError, how: access.Opening | None = None) -> None:
+        """Return where it is worth to ask once more for what a thread did not get, some time ago or by `how`."""
+        if isinstance(error, RefusedError):
+            if how is None or how is self._how:  # else it was signed anew since
+                self._renew()
+            return
+        old = isinstance(error, TransientSourceError) and time.monotonic() > self._failed + REST
+        if not old and not isinstance(error, _WholeError):
+            raise error
+
+    def _renew(self) -> None:
+        """Sign anew; by the reader's thread: those that fetch know no rules."""
+        access.refused(self.href)
+        self._how = access.opening(self.href)
+
+    def _fetch(self, ranges: Sequence[tuple[int, int]]) -> list[Answer]:
         if len(ranges) == 1:
             return [self._range(ranges[0])]
-        return list(_threads(os.getpid()).map(self._range, ranges))
+        return list(_threads(os.getpid(), URGENT).map(self._range, ranges))
 
-    def _range(self, span: tuple[int, int]) -> _Answer:
-        got = self._checked(self._ask(*span), *span)
-        known = getattr(self, "_known", got)
+    def _part(self, span: tuple[int, int], known: Answer | None = None) -> Answer:
+        """A range, and little more of a server that gives all of the file; run by a thread."""
+        try:
+            return self._range(span, known, WHOLE_AHEAD)
+        except TransientSourceError:
+            self._failed = time.monotonic()
+            raise
+
+    def _range(self, span: tuple[int, int], known: Answer | None = None, most: int = WHOLE) -> Answer:
+        got = checked(self._ask(*span, most), *span, self.shown)
+        known = known or self._known or got
         if got.size != known.size or (got.etag != known.etag and got.modified != known.modified):
             raise PermanentSourceError(f"{self.shown}: changed while it was read", href=self.shown)
         return got
 
-    def _ask(self, start: int, stop: int) -> requests.Response:
+    def _ask(self, start: int, stop: int, most: int) -> requests.Response:
         how = self._how
         url = how.name.removeprefix("/vsicurl/")
         headers = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
@@ -220,38 +336,17 @@ class RemoteFile:
                 requests.Request("GET", url, headers=headers, auth=_as_it_is if bare else None)
             )
             settings = session.merge_environment_settings(str(asked.url), {}, True, None, None)
-            return session.send(asked, limit=max(stop - start, WHOLE), **settings)
+            return session.send(asked, limit=max(stop - start, most), **settings)
         except PASSING_ERRORS as error:
-            raise TransientSourceError(f"{self.shown}: {_said(error)}", hint=_HINT, href=self.shown) from None
-        except (RefusedRedirectError, TooLargeError) as error:
+            raise TransientSourceError(f"{self.shown}: {_said(error)}", hint=HINT, href=self.shown) from None
+        except TooLargeError as error:
+            raise _WholeError(f"{self.shown}: {error}", href=self.shown) from None
+        except RefusedRedirectError as error:
             raise PermanentSourceError(f"{self.shown}: {error}", href=self.shown) from None
         except (requests.exceptions.RequestException, ValueError) as error:
             raise PermanentSourceError(
                 f"{self.shown}: cannot be asked for: {type(error).__name__}", href=self.shown
             ) from None
-
-    def _checked(self, answer: requests.Response, start: int, stop: int) -> _Answer:
-        status, data = answer.status_code, answer.content
-        headers = answer.headers
-        # 407 is a proxy's.
-        if status in PASSING or status >= 500 or status in {401, 403, 407}:
-            kind = _RefusedError if status in {401, 403} else TransientSourceError
-            raise kind(f"{self.shown}: answered HTTP {status}{_rest(headers)}", hint=_HINT, href=self.shown)
-        told = headers.get("ETag", ""), headers.get("Last-Modified", "")
-        if status == 200:  # it knows no ranges: this is all
-            return _Answer(0, data, len(data), *told)
-        if status == 416 and start == 0:
-            raise PermanentSourceError(f"{self.shown}: is empty", href=self.shown)
-        if status != 206:
-            raise PermanentSourceError(f"{self.shown}: answered HTTP {status}", href=self.shown)
-        first, last, size = _content_range(headers.get("Content-Range", ""))
-        if first != start or last < first or (size >= 0 and last >= size):
-            raise PermanentSourceError(
-                f"{self.shown}: the server gives other bytes than were asked for", href=self.shown
-            )
-        if len(data) != last - first + 1 or (last < stop - 1 and last != size - 1):
-            raise TransientSourceError(f"{self.shown}: the answer broke off", hint=_HINT, href=self.shown)
-        return _Answer(start, data, size if size >= 0 else _ENDLESS, *told)
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -262,35 +357,6 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
 def _holds(at: int, data: bytes, start: int, stop: int) -> bool:
     """Whether bytes from a place on hold a range."""
     return at <= start and stop <= at + len(data)
-
-
-_ENDLESS: Final = 1 << 50
-"""Size of a file whose server does not tell it."""
-
-
-def _merged(ranges: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int]]:
-    """Ranges as few requests; what lies outside of the file is left to whoever reads it."""
-    merged: list[tuple[int, int]] = []
-    for start, stop in sorted(r for r in set(ranges) if 0 <= r[0] < r[1] <= size and r[1] - r[0] <= STORED):
-        if merged and start - merged[-1][1] <= GAP and stop - merged[-1][0] <= MOST:
-            merged[-1] = merged[-1][0], max(stop, merged[-1][1])
-        else:
-            merged.append((start, stop))
-    return merged
-
-
-def _content_range(text: str) -> tuple[int, int, int]:
-    """First and last byte, and the size of the whole (-1 where it is not told)."""
-    span, _, size = text.strip().removeprefix("bytes").strip().partition("/")
-    first, _, last = span.partition("-")
-    if not (first.isdigit() and last.isdigit()):
-        return -1, -1, -1
-    return int(first), int(last), int(size) if size.isdigit() else -1
-
-
-def _rest(headers: Any) -> str:
-    asked = str(headers.get("Retry-After") or "")
-    return f" (to be asked again after {asked[:40]})" if asked.isprintable() and asked else ""
 
 
 def _said(error: requests.exceptions.RequestException) -> str:
@@ -305,77 +371,13 @@ def _said(error: requests.exceptions.RequestException) -> str:
 def _session(process: int, direct: bool) -> WebSession:
     """Session of this process; `direct` past all proxies."""
     del process  # a fork would share its parent's connections
-    session = WebSession(THREADS)
+    session = WebSession(THREADS + URGENT + 1)
     session.trust_env = not direct
     return session
 
 
-@lru_cache(maxsize=1)
-def _threads(process: int) -> ThreadPoolExecutor:
+@lru_cache(maxsize=2)
+def _threads(process: int, number: int) -> ThreadPoolExecutor:
+    """Threads for what is read later, or for what is read now, which waits for nothing else."""
     del process
-    return ThreadPoolExecutor(THREADS, thread_name_prefix="chipweave-fetch")
-
-
-class _Handle(io.RawIOBase):
-    """What GDAL seeks and reads; nothing is raised into it: it would be lost there."""
-
-    def __init__(self, remote: RemoteFile) -> None:
-        super().__init__()
-        self._remote, self._at = remote, 0
-
-    def read(self, size: int = -1) -> bytes:
-        try:
-            data = self._remote.read(self._at, size if size >= 0 else self._remote.size)
-        except BaseException as error:  # noqa: BLE001 - Ctrl-C too: whoever asked GDAL raises it
-            self._remote.failure = error
-            return b""
-        self._at += len(data)
-        return data
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._remote.size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-
-class _Container(FileContainer):  # type: ignore[misc]
-    """The one file that GDAL finds."""
-
-    def __init__(self, remote: RemoteFile) -> None:
-        self._remote = remote
-
-    def open(self, path: str, mode: str = "r", **_: object) -> _Handle:
-        if not self.isfile(path) or not mode.startswith("r") or "+" in mode:
-            raise FileNotFoundError(path)
-        return _Handle(self._remote)
-
-    def isfile(self, path: str) -> bool:
-        return path.rsplit("/", 1)[-1] == _NAME
-
-    def isdir(self, path: str) -> bool:
-        return not self.isfile(path)
-
-    def ls(self, path: str) -> list[str]:
-        del path
-        return [_NAME]
-
-    def mtime(self, path: str) -> int:
-        del path
-        return 0
-
-    def rm(self, path: str) -> None:
-        raise PermissionError(path)
-
-    def size(self, path: str) -> int:
-        if not self.isfile(path):
-            raise FileNotFoundError(path)
-        return self._remote.size
+    return ThreadPoolExecutor(number, thread_name_prefix="chipweave-fetch")

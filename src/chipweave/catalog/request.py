@@ -5,22 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal
 
-from chipweave.catalog.collections import load_collection
+from chipweave.catalog.collections import LOCAL, load_collection, refusal_of
 from chipweave.catalog.documents import unknown
 from chipweave.catalog.hrefs import env_roots, is_http, redact, scheme_of
 from chipweave.catalog.legends import legend_of_file, load_legend
+from chipweave.catalog.own import own_collection
 from chipweave.catalog.providers import UNKNOWN, Provider, load_provider, provider_at
 from chipweave.errors import RecipeError
 from chipweave.model import Collection, Legend
 from chipweave.recipe.data import find, listing
-from chipweave.recipe.interval import interval
 from chipweave.recipe.loaded import LoadedRecipe
 from chipweave.recipe.models import Imagery, Label
 from chipweave.recipe.paths import looks_like_path
+from chipweave.recipe.windows import wider
+
+DATELESS: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""Time of a scene without a date: of a label file, or of a model of the terrain."""
 
 FILE_BAND: Final = "classes"
 """Band under which a label file's raster stands in `Scene.assets`."""
@@ -44,6 +48,8 @@ class LayerRequest:
         Common names. The mask band comes last where the collection has one and the recipe does not list it.
     time
         First and last moment, UTC, both inclusive; None for labels.
+    times
+        Intervals in it that are searched, where not all of it is: those of chips that have their own.
     where
         Properties that items must have.
     edition
@@ -74,6 +80,7 @@ class LayerRequest:
     base: Path = Path()
     local_roots: tuple[Path, ...] = ()
     extra: tuple[Path, ...] = ()
+    times: tuple[tuple[datetime, datetime], ...] = ()
 
 
 def requests(loaded: LoadedRecipe) -> tuple[LayerRequest, ...]:
@@ -96,6 +103,28 @@ def requests(loaded: LoadedRecipe) -> tuple[LayerRequest, ...]:
     context = _Context(loaded, extra, roots)
     imagery = [context.imagery(name, layer) for name, layer in recipe.imagery.items()]
     return (*imagery, *(context.label(name, layer) for name, layer in recipe.labels.items()))
+
+
+def admit(loaded: LoadedRecipe) -> None:
+    """Refuse collections that are not read, as far as the recipe alone tells; no catalog is asked.
+
+    Raises
+    ------
+    RecipeError
+        A layer's collection is not read at its provider.
+    """
+    recipe, extra = loaded.recipe, loaded.catalogs
+    context = _Context(loaded, extra, ())
+    for name, layer in recipe.imagery.items():
+        if find("collections", layer.collection, extra) is None:
+            continue
+        stated = layer.catalog or recipe.catalog or ""
+        provider = layer.provider or ("" if layer.catalog else recipe.provider) or ""
+        if not provider and is_http(stated):
+            provider = provider_at(stated, extra).name
+        if not provider and find("providers", stated, extra) is not None:
+            provider = stated
+        context.admit(f"imagery.{name}", layer.collection, provider)
 
 
 def request_legend(request: LayerRequest) -> Legend:
@@ -123,8 +152,13 @@ class _Context:
     roots: tuple[Path, ...]
 
     def imagery(self, name: str, layer: Imagery) -> LayerRequest:
-        collection = self._collection(f"imagery.{name}", layer.collection, "imagery")
-        catalog, provider = self._catalog(f"imagery.{name}", layer)
+        if layer.collection == LOCAL:
+            catalog, provider = self._catalog(f"imagery.{name}", layer)
+            collection = own_collection(f"imagery.{name}", LOCAL, layer.bands, catalog)
+        else:
+            collection = self._collection(f"imagery.{name}", layer.collection, "imagery")
+            catalog, provider = self._catalog(f"imagery.{name}", layer)
+            self.admit(f"imagery.{name}", collection.name, provider)
         return LayerRequest(
             layer=name,
             kind="imagery",
@@ -132,7 +166,7 @@ class _Context:
             catalog=catalog,
             provider=provider,
             bands=_bands(f"imagery.{name}", layer.bands, collection),
-            time=interval(layer.time) if isinstance(layer.time, str) else None,
+            time=_searched(self.loaded.recipe.imagery, name),
             where=dict(layer.where),
             base=self.loaded.base,
             local_roots=self.roots,
@@ -178,6 +212,14 @@ class _Context:
             raise RecipeError(f"{where}.collection: {name!r} belongs under {section}")
         return found
 
+    def admit(self, where: str, name: str, provider: str) -> None:
+        """Refuse a collection that cannot be put on a map, unless the provider serves it so."""
+        why = refusal_of(load_provider(provider, self.extra), name, self.extra)
+        if why is not None:
+            raise RecipeError(
+                f"{where}.collection: {name}: {why[0]}", hint=f"take {why[1]}" if why[1] else ""
+            )
+
     def _catalog(self, where: str, layer: Imagery | Label) -> tuple[str, str]:
         """Location of a layer's catalog, and the provider whose rules hold."""
         stated = layer.catalog or self.loaded.recipe.catalog
@@ -210,6 +252,15 @@ class _Context:
             guess = unknown("provider", stated, names)
             raise RecipeError(f"{where}.catalog: {guess.message}; nor is it a path", hint=guess.hint)
         return os.path.abspath(path), UNKNOWN  # noqa: PTH100 - absolute, and symlinks as the user wrote them
+
+
+def _searched(layers: Mapping[str, Imagery], name: str) -> tuple[datetime, datetime] | None:
+    """Time of a layer; where it has none and goes with another, that layer's, as wide as they may lie apart."""
+    layer = layers[name]
+    if layer.time is not None or layer.pair is None:
+        return layer.searched
+    time = _searched(layers, layer.pair.with_)
+    return None if time is None else wider(time, timedelta(days=layer.pair.within_days))
 
 
 def _bands(where: str, wanted: Sequence[str], collection: Collection) -> tuple[str, ...]:

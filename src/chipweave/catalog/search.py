@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import shapely
 
 from chipweave.catalog.access import rules_of
-from chipweave.catalog.collections import offering_at
+from chipweave.catalog.collections import LOCAL, offering_at
 from chipweave.catalog.duplicates import acquisition_of, superseded
 from chipweave.catalog.editions import chosen_edition
 from chipweave.catalog.footprint import boxes
@@ -22,7 +23,8 @@ from chipweave.catalog.providers import Offering, Provider, load_provider
 from chipweave.catalog.rasters import file_scenes
 from chipweave.catalog.request import LayerRequest
 from chipweave.catalog.sources import Box, Found, Source, open_source
-from chipweave.catalog.sources.base import overlaps, rfc3339
+from chipweave.catalog.sources.base import Interval, overlaps, rfc3339
+from chipweave.catalog.sources.local import LocalSource, open_local
 from chipweave.catalog.stac import collection_of, item_id
 from chipweave.catalog.where import refusal
 from chipweave.model import Collection, Scene
@@ -73,9 +75,13 @@ def lock(
             scenes += file_scenes(request)
             continue
         provider = load_provider(request.provider, request.extra)
-        where = (request.catalog, provider.name)
+        local = request.collection.name == LOCAL
+        where = (request.catalog, LOCAL if local else f"at {provider.name}")
         if where not in sources:
-            sources[where] = open_source(request.catalog, notes, provider)
+            path = Path(request.catalog)
+            sources[where] = (
+                open_local(path, notes) if local else open_source(request.catalog, notes, provider)
+            )
         layer = _Layer(request, request.collection, provider, sources[where], notes)
         found = layer.scenes(cells, searches)
         if not found:
@@ -99,24 +105,35 @@ class _Layer:
     def offering(self) -> Offering:
         return offering_at(self.provider, self.collection.name, self.request.extra)
 
+    @property
+    def times(self) -> Sequence[Interval | None]:
+        """First and last moments of what is searched for; None where its collection is of no date."""
+        if self.collection.static:
+            return (None,)
+        return self.request.times or (self.request.time,)
+
     def scenes(self, cells: Sequence[Box], searches: list[dict[str, Any]]) -> list[Scene]:
         """Scenes of the layer that meet a cell, unsorted; adds to `searches`."""
         offering = self.offering
         found: dict[str, Found] = {}
-        per_cell = self._search(cells, offering.name)
-        for cell, hits in zip(cells, per_cell, strict=True):
-            searches.append(self._record(cell, offering, len(hits)))
+        jobs = [(cell, time) for cell in cells for time in self.times]
+        for (cell, time), hits in zip(jobs, self._search(jobs, offering.name), strict=True):
+            searches.append(self._record(cell, time, offering, len(hits)))
             for hit in hits:
                 known = found.get(item_id(hit.item))
                 # One item is met in several cells; another with its id only where a catalog is at odds with itself.
                 if known is None or (hit.item != known.item and processed(hit.item) > processed(known.item)):
                     found[item_id(hit.item)] = hit
         self._unnamed(found.values())
+        if self.collection.static and self.request.time is not None:
+            self.notes.say(
+                f"{self.request.layer}: {self.collection.name} is of no date, its time chooses nothing"
+            )
         rule = LocalRule.of(self.source.folder, self.request.local_roots)
         reader = Reader(self.request, self.collection, offering, rule, self.notes, self.provider.alternate)
         with rules_of(self.request.extra):
-            scenes = _meeting(list(self._read(reader, found.values())), cells)
-        return self._of_edition(self._newest(scenes, found))
+            scenes = _meeting(self._of_bands(list(self._read(reader, found.values()))), cells)
+        return self._of_edition(_of_one_date(self._newest(scenes, found), self.collection))
 
     def _newest(self, scenes: list[Scene], found: Mapping[str, Found]) -> list[Scene]:
         """Without scenes that the catalog has in a newer processing too."""
@@ -128,18 +145,18 @@ class _Layer:
             self.notes.of(f"{self.request.layer}: there in a newer processing too, left out", ident)
         return [s for s in scenes if s.id not in gone]
 
-    def _search(self, cells: Sequence[Box], names: Sequence[str]) -> list[list[Found]]:
-        def one(cell: Box) -> list[Found]:
-            hits = self.source.search(names, cell, self.request.time, self.provider.page)
-            return [hit for hit in hits if self._passes(hit)]
+    def _search(self, jobs: Sequence[tuple[Box, Interval | None]], names: Sequence[str]) -> list[list[Found]]:
+        def one(job: tuple[Box, Interval | None]) -> list[Found]:
+            hits = self.source.search(names, *job, self.provider.page)
+            return [hit for hit in hits if self._passes(hit, job[1])]
 
-        if not self.source.concurrent or len(cells) < 2:
-            return [one(cell) for cell in cells]
+        if not self.source.concurrent or len(jobs) < 2:
+            return [one(job) for job in jobs]
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="chipweave-search") as pool:
-            return list(pool.map(one, cells))
+            return list(pool.map(one, jobs))
 
-    def _passes(self, hit: Found) -> bool:
-        if not overlaps(hit.item, self.request.time):
+    def _passes(self, hit: Found, time: Interval | None) -> bool:
+        if not overlaps(hit.item, time):
             return False
         why = refusal(hit.item, self.request.where)
         if why is not None and why[1]:
@@ -147,19 +164,19 @@ class _Layer:
             self.notes.of(text, item_id(hit.item))
         return why is None
 
-    def _record(self, cell: Box, offering: Offering, count: int) -> dict[str, Any]:
+    def _record(self, cell: Box, time: Interval | None, offering: Offering, count: int) -> dict[str, Any]:
         return {
             "layer": self.request.layer,
             "url": self.source.url,
             "collection": ", ".join(offering.name),
             "bbox": [float(v) for v in cell],
-            "interval": rfc3339(self.request.time) or "",
+            "interval": rfc3339(time) or "",
             "found": count,
         }
 
     def _unnamed(self, found: Iterable[Found]) -> None:
         for hit in found:
-            if not collection_of(hit.item):
+            if not collection_of(hit.item) and not isinstance(self.source, LocalSource):
                 text = f"{self.source.url}: no collection named, taken as {self.collection.name}"
                 self.notes.of(text, item_id(hit.item))
 
@@ -176,6 +193,15 @@ class _Layer:
                 self.notes.of(f"{self.request.layer}: {what}", scene.id)
             yield scene
 
+    def _of_bands(self, scenes: list[Scene]) -> list[Scene]:
+        """Without scenes that have none of the layer's bands where others have: of another product of the same day."""
+        mask = self.collection.mask.band if self.collection.mask else ""
+        having = [s for s in scenes if set(s.assets) - {mask}]
+        for scene in scenes if having else ():
+            if not set(scene.assets) - {mask}:
+                self.notes.of(f"{self.request.layer}: none of the layer's bands, left out", scene.id)
+        return having or scenes
+
     def _of_edition(self, scenes: list[Scene]) -> list[Scene]:
         if self.request.kind != "label":
             return scenes
@@ -186,6 +212,14 @@ class _Layer:
             listed = ", ".join(map(str, sorted(set(years))))
             self.notes.say(f"{self.request.layer}: the catalog has no edition {year} here, only {listed}")
         return kept
+
+
+def _of_one_date(scenes: list[Scene], collection: Collection) -> list[Scene]:
+    """Scenes of a collection without dates as of one moment, the latest: one picture, wherever its tiles end."""
+    if not collection.static or not scenes:
+        return scenes
+    latest = max(scene.time for scene in scenes)
+    return [replace(scene, time=latest) for scene in scenes]
 
 
 def _meeting(scenes: list[Scene], cells: Sequence[Box]) -> list[Scene]:

@@ -92,6 +92,8 @@ def _schema(scenes: Sequence[Scene]) -> pa.Schema:
         (f"{_OURS}layer", pa.string()),
         (f"{_OURS}processed", pa.string()),
         (f"{_OURS}edition", pa.string()),
+        ("sat:orbit_state", pa.string()),
+        ("sat:relative_orbit", pa.int32()),
         (f"{_OURS}bands", pa.list_(pa.string())),
         (f"{_OURS}missing", pa.list_(pa.string())),
     ]
@@ -132,6 +134,8 @@ def _row(scene: Scene) -> dict[str, Any]:
         f"{_OURS}layer": scene.layer,
         f"{_OURS}processed": scene.processed or None,
         f"{_OURS}edition": scene.edition or None,
+        "sat:orbit_state": scene.orbit_state or None,
+        "sat:relative_orbit": scene.relative_orbit,
         f"{_OURS}bands": list(scene.assets),
         f"{_OURS}missing": list(scene.missing),
     }
@@ -160,6 +164,8 @@ def _scene(row: dict[str, Any]) -> Scene:
         platform=row["platform"] or "",
         processed=row[f"{_OURS}processed"] or "",
         edition=row[f"{_OURS}edition"] or "",
+        orbit_state=row.get("sat:orbit_state") or "",  # a snapshot of an older release has none
+        relative_orbit=row.get("sat:relative_orbit"),
         assets={band: _asset(row["assets"][band]) for band in row[f"{_OURS}bands"]},
         missing=tuple(row[f"{_OURS}missing"]),
     )

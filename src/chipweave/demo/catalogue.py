@@ -6,9 +6,12 @@ from typing import Any, Final
 
 Item = dict[str, Any]
 
-SENTINEL, WORLDCOVER, CORINE = "sentinel-2-l2a", "esa-worldcover", "corine"
+SENTINEL, RADAR, AERIAL = "sentinel-2-l2a", "sentinel-1-rtc", "naip"
+WORLDCOVER, CORINE = "esa-worldcover", "corine"
 _TITLES: Final = {
     SENTINEL: "Sentinel-2 Level-2A of a synthetic Earth",
+    RADAR: "Sentinel-1 terrain-corrected backscatter of a synthetic Earth",
+    AERIAL: "Aerial pictures of a synthetic Earth",
     WORLDCOVER: "WorldCover of a synthetic Earth",
     CORINE: "CORINE Land Cover of a synthetic Earth",
 }

@@ -146,6 +146,20 @@ def worldcover_grids(bounds: tuple[float, float, float, float]) -> tuple[Grid, .
     )
 
 
+def boxed(
+    name: str, epsg: int, bounds: tuple[float, float, float, float], step: float, margin: float
+) -> Grid:
+    """A grid of a CRS on multiples of its step around lon/lat bounds, with a margin in metres."""
+    west, south, east, north = bounds
+    t, one = np.linspace(0, 1, 33), np.ones(33)
+    lon = np.concatenate([west + t * (east - west)] * 2 + [west * one, east * one])
+    lat = np.concatenate([south * one, north * one] + [south + t * (north - south)] * 2)
+    x, y = _transformer(epsg).transform(lon, lat, direction="INVERSE")
+    left, right = floor((x.min() - margin) / step), ceil((x.max() + margin) / step)
+    bottom, top = floor((y.min() - margin) / step), ceil((y.max() + margin) / step)
+    return Grid(name, epsg, left * step, top * step, step, top - bottom, right - left)
+
+
 def corine_grid(grids: tuple[Grid, ...]) -> Grid:
     """EPSG:3035 at 100 m, on multiples of 100 m, around all `grids` with a margin."""
     to_laea = Transformer.from_crs(4326, 3035, always_xy=True)

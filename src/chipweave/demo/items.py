@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import shapely
 from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 
-from chipweave.demo.catalogue import CORINE, SENTINEL, WORLDCOVER, Item
+from chipweave.demo import aerial, radar
+from chipweave.demo.catalogue import AERIAL, CORINE, RADAR, SENTINEL, WORLDCOVER, Item
 from chipweave.demo.grids import Grid
 from chipweave.demo.land import LAT0, LON0, plane
+from chipweave.demo.radar import RadarPass
 from chipweave.demo.sky import SLANT, Pass
 
 BANDS: Final[Mapping[str, tuple[str, str, float]]] = {
@@ -32,6 +34,8 @@ _EXTENSIONS = {
     "epsg": f"{_SCHEMAS}/projection/v1.1.0/schema.json",
     "code": f"{_SCHEMAS}/projection/v2.0.0/schema.json",
     "grid": f"{_SCHEMAS}/grid/v1.1.0/schema.json",
+    "sar": f"{_SCHEMAS}/sar/v1.0.0/schema.json",
+    "sat": f"{_SCHEMAS}/sat/v1.0.0/schema.json",
 }
 
 
@@ -69,8 +73,73 @@ def sentinel_item(tile: Grid, passing: Pass, shares: Mapping[int, float]) -> Ite
     )
     footprint: BaseGeometry = shapely.Polygon(tile.ring())
     if passing.edge is not None:
-        footprint = footprint.intersection(_swath(passing.edge))
+        footprint = footprint.intersection(_swath(passing.edge, SLANT))
     return _item(ident, SENTINEL, footprint, properties, assets, ("eo", "raster", "epsg", "grid"))
+
+
+def radar_id(passing: RadarPass) -> str:
+    """Id in the manner of Planetary Computer: start, end, absolute orbit."""
+    start, end = (passing.time + timedelta(seconds=s) for s in (-12.5, 12.5))
+    name = f"S1{passing.platform[-1]}_IW_GRDH_1SDV_{start:%Y%m%dT%H%M%S}_{end:%Y%m%dT%H%M%S}"
+    return f"{name}_{_absolute(passing):06d}_rtc"
+
+
+def _absolute(passing: RadarPass) -> int:
+    """Number of an orbit since launch: 175 in 12 days."""
+    days = (passing.time - datetime(2014, 4, 16, tzinfo=UTC)).total_seconds() / 86_400
+    return round(days * 175 / 12)
+
+
+def radar_item(grid: Grid, passing: RadarPass) -> Item:
+    """Item of one pass of the radar, as Planetary Computer tells it: projection and orbit stand at the item."""
+    ident, start = radar_id(passing), passing.time - timedelta(seconds=12.5)
+    a = grid.affine
+    left, bottom, right, top = grid.bounds
+    properties = {
+        "datetime": stamp(passing.time), "start_datetime": stamp(start),
+        "end_datetime": stamp(start + timedelta(seconds=25)), "created": stamp(start + timedelta(days=1)),
+        "platform": passing.platform, "constellation": "Sentinel-1", "proj:epsg": grid.epsg,
+        "proj:bbox": [left, bottom, right, top], "proj:shape": [grid.height, grid.width],
+        "proj:transform": [a.a, a.b, a.c, a.d, a.e, a.f, 0.0, 0.0, 1.0],
+        "sat:orbit_state": passing.state, "sat:relative_orbit": passing.orbit,
+        "sat:absolute_orbit": _absolute(passing), "sar:instrument_mode": "IW", "sar:frequency_band": "C",
+        "sar:center_frequency": 5.405, "sar:polarizations": ["VV", "VH"], "sar:product_type": "GRD",
+        "sar:looks_equivalent_number": radar.LOOKS, "sar:observation_direction": "right",
+    }  # fmt: skip
+    raster = {"nodata": radar.NODATA, "data_type": "float32", "spatial_resolution": grid.step}
+    assets = {
+        band: {
+            "href": f"./{ident}/{band}.tif", "type": _COG, "roles": ["data"], "raster:bands": [raster],
+            "title": f"{band.upper()}: vertical transmit, {receive} receive",
+            "description": "Terrain-corrected gamma naught values, linear power",
+        }
+        for band, receive in (("vh", "horizontal"), ("vv", "vertical"))
+    }  # fmt: skip
+    footprint: BaseGeometry = shapely.Polygon(grid.ring())
+    if passing.edge is not None:
+        footprint = footprint.intersection(_swath(passing.edge, passing.lean))
+    return _item(ident, RADAR, footprint, properties, assets, ("sar", "sat", "raster", "epsg"))
+
+
+def aerial_id(grid: Grid) -> str:
+    """Id in the manner of NAIP: state, quad, zone, resolution in centimetres, day."""
+    return f"zz_m_{grid.name}_{grid.epsg % 100}_{grid.step * 100:03.0f}_{aerial.TIME:%Y%m%d}"
+
+
+def aerial_item(grid: Grid) -> Item:
+    """Item of one aerial picture: four bands in one file."""
+    ident, a = aerial_id(grid), grid.affine
+    properties = {
+        "datetime": stamp(aerial.TIME), "gsd": grid.step, "naip:year": f"{aerial.TIME:%Y}", "naip:state": "zz",
+        "proj:epsg": grid.epsg, "proj:bbox": list(grid.bounds), "proj:shape": [grid.height, grid.width],
+        "proj:transform": [a.a, a.b, a.c, a.d, a.e, a.f, 0.0, 0.0, 1.0],
+    }  # fmt: skip
+    names = zip(("Red", "Green", "Blue", "NIR"), aerial.BANDS, strict=True)
+    image = {
+        "href": f"./{ident}/image.tif", "type": _COG, "roles": ["data"], "title": "RGBIR COG tile",
+        "eo:bands": [{"name": name, "common_name": common} for name, common in names],
+    }  # fmt: skip
+    return _item(ident, AERIAL, shapely.Polygon(grid.ring()), properties, {"image": image}, ("eo", "epsg"))
 
 
 def worldcover_item(grid: Grid) -> Item:
@@ -146,12 +215,12 @@ def _band(ident: str, key: str, tile: Grid) -> Item:
     return asset | {"gsd": grid.step, "eo:bands": [eo], "roles": ["data", "reflectance"]}
 
 
-def _swath(edge: float) -> shapely.Polygon:
-    """What the satellite sees east of the swath's edge, in lon/lat: the plane is linear in both."""
+def _swath(edge: float, lean: float) -> shapely.Polygon:
+    """What is seen east of the swath's edge, which goes east by `lean` a metre north, in lon/lat, linear in both."""
     (mx,), _ = plane(LON0 + 1, LAT0)
     _, (my,) = plane(LON0, LAT0 + 1)
     y = 60_000.0
-    low, high = (LON0 + (edge + SLANT * v) / float(mx) for v in (-y, y))
+    low, high = (LON0 + (edge + lean * v) / float(mx) for v in (-y, y))
     south, north = LAT0 - y / float(my), LAT0 + y / float(my)
     return shapely.Polygon([(low, south), (LON0 + 2, south), (LON0 + 2, north), (high, north)])
 

@@ -78,7 +78,7 @@ class Texture:
 def paint(g: Ground, texture: Texture, day: date, bands: tuple[str, ...]) -> F32:
     """Clear-sky reflectance (band, n) of the ground on `day`."""
     t = texture
-    green, dry, lift = _canopy(g, day)
+    green, dry, lift = canopy(g, day)
     straw_tone = lift * t.grain
     soil_tone, green_tone = straw_tone * g.tone * (1 - green - dry), green * t.grain
     straw_tone *= dry
@@ -136,7 +136,7 @@ def _houses(g: Ground, town: npt.NDArray[np.int64], crown: F32) -> F32:
     return out
 
 
-def _canopy(g: Ground, day: date) -> tuple[F32, F32, F32]:
+def canopy(g: Ground, day: date) -> tuple[F32, F32, F32]:
     """Green and dry shares and the brightness of each parcel on `day`; crops rotate by the year."""
     of_year: U32 = mix(g.parcel, day.year)
     arable = np.minimum((unit(of_year) * len(_CROPS)).astype(np.int32), len(_CROPS) - 1)

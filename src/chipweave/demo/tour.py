@@ -26,7 +26,7 @@ ADDRESS = "address.json"
 
 
 def run_demo(folder: Path, *, workers: int | None = None) -> dict[str, Any]:
-    """Run the whole line below `folder`, in about a minute; what is done already is not done again.
+    """Run the whole line below `folder`, in a minute or two; what is done already is not done again.
 
     Parameters
     ----------
@@ -95,8 +95,8 @@ Load it in PyTorch, with the webdataset package:
   import torch, webdataset as wds
   from glob import glob
   data = wds.WebDataset(sorted(glob("{dataset}/shards/train-*.tar")), shardshuffle=False).decode()
-  data = data.to_tuple("s2.npy", "worldcover.npy").batched(16)
-  for image, label in torch.utils.data.DataLoader(data, batch_size=None): ...
+  data = data.to_tuple("s2.npy", "s1.npy", "worldcover.npy").batched(16)
+  for optical, radar, label in torch.utils.data.DataLoader(data, batch_size=None): ...
 
 or as arrays:
 

@@ -1,4 +1,4 @@
-"""The demo world on disk: COGs of three products, and the STAC items that describe them."""
+"""The demo world on disk: COGs of five products, and the STAC items that describe them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ import numpy.typing as npt
 import rasterio
 from rasterio.windows import Window
 
+from chipweave.demo import aerial, radar
 from chipweave.demo import items as stac
 from chipweave.demo.catalogue import Item
 from chipweave.demo.grids import (
     Grid,
+    boxed,
     corine_grid,
     covered_bbox,
     lonlat_bounds,
@@ -31,7 +33,7 @@ from chipweave.demo.paint import Texture, paint
 from chipweave.demo.sky import PASSES, Sky, classify, sky, through
 from chipweave.files import atomic_path, atomic_write_text
 
-VERSION = 1
+VERSION = 2
 """Counts up when the world of a seed changes: a folder of an older version is made anew."""
 
 _TEN, _TWENTY = ("blue", "green", "red", "nir"), ("swir16", "red", "nir")
@@ -97,6 +99,8 @@ def make_world(
     with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(threads) as writers:
         maker = _Maker(folder, earth, pool, writers, [])
         items = maker.sentinel((west, east), say)
+        items += maker.radar((west, east), say)
+        items += maker.aerial((west, east), say)
         items += maker.labels((west, east), say)
         for future in maker.writes:
             future.result()
@@ -141,6 +145,37 @@ class _Maker:
                 items.append(stac.sentinel_item(tile, passing, dict(enumerate(count.tolist()))))
         return items
 
+    def radar(self, tiles: tuple[Grid, ...], say: Callable[[str], None]) -> list[Item]:
+        """The Sentinel-1 scenes: each pass over all of the world, in the zone of its track."""
+        say("listening to the radar's echo")
+        items = []
+        for epsg in dict.fromkeys(passing.epsg for passing in radar.PASSES):
+            grid = boxed("radar", epsg, lonlat_bounds(tiles), 10.0, 200.0)
+            numbers = [n for n, passing in enumerate(radar.PASSES) if passing.epsg == epsg]
+            power = np.empty((len(numbers), len(radar.BANDS), grid.height, grid.width), np.float32)
+            jobs = [self.pool.submit(_echo, self.earth, grid, rows, numbers, power) for rows in grid.strips()]
+            for job in jobs:
+                job.result()
+            for number, bands in zip(numbers, power, strict=True):
+                passing = radar.PASSES[number]
+                for key, band in zip(radar.BANDS, bands, strict=True):
+                    self._write(stac.radar_id(passing), key, grid, band, nodata=radar.NODATA)
+                items.append(stac.radar_item(grid, passing))
+        return items
+
+    def aerial(self, tiles: tuple[Grid, ...], say: Callable[[str], None]) -> list[Item]:
+        """The aeroplane's pictures, one after the other."""
+        say("flying over it with a camera")
+        items = []
+        for quad in aerial.quads(lonlat_bounds(tiles)):
+            picture = np.empty((len(aerial.BANDS), quad.height, quad.width), np.uint8)
+            jobs = [self.pool.submit(_snap, self.earth, quad, rows, picture) for rows in quad.strips(64)]
+            for job in jobs:
+                job.result()
+            self._write(stac.aerial_id(quad), "image", quad, picture, nodata=None)
+            items.append(stac.aerial_item(quad))
+        return items
+
     def labels(self, tiles: tuple[Grid, ...], say: Callable[[str], None]) -> list[Item]:
         """Land cover in two products."""
         say("drawing the land cover maps")
@@ -158,10 +193,17 @@ class _Maker:
         return [*items, stac.corine_item(grid)]
 
     def _write(
-        self, ident: str, key: str, grid: Grid, values: npt.NDArray[Any], *, classes: bool = False
+        self,
+        ident: str,
+        key: str,
+        grid: Grid,
+        values: npt.NDArray[Any],
+        *,
+        classes: bool = False,
+        nodata: float | None = 0,
     ) -> None:
         path = self.folder / ident / f"{key}.tif"
-        self.writes.append(self.writers.submit(write_cog, path, grid, values, classes=classes))
+        self.writes.append(self.writers.submit(write_cog, path, grid, values, classes=classes, nodata=nodata))
 
 
 def stored(reflectance: F32, seen: npt.NDArray[np.bool_], shift: int) -> npt.NDArray[np.uint16]:
@@ -197,17 +239,34 @@ def _coarse(
         swir[number, rows] = stored(picture, air.seen, passing.shift).reshape(-1, grid.width)
 
 
+def _echo(earth: Land, grid: Grid, rows: slice, numbers: list[int], out: F32) -> None:
+    """Both polarisations of some rows, of those passes."""
+    x, y = grid.points(rows)
+    ground = earth.ground(x, y)
+    for at, number in enumerate(numbers):
+        passing = radar.PASSES[number]
+        echo = radar.backscatter(ground, passing) * radar.speckle(earth.seed, number, rows, grid.width)
+        out[at, :, rows] = radar.stored(echo, passing.sees(x, y)).reshape(len(radar.BANDS), -1, grid.width)
+
+
+def _snap(earth: Land, grid: Grid, rows: slice, out: npt.NDArray[np.uint8]) -> None:
+    out[:, rows] = aerial.counts(earth.ground(*grid.points(rows))).reshape(len(out), -1, grid.width)
+
+
 def _cover(earth: Land, grid: Grid, rows: slice, out: npt.NDArray[np.uint8]) -> None:
     out[rows] = cover(earth.ground(*grid.points(rows))).reshape(-1, grid.width)
 
 
-def write_cog(path: Path, grid: Grid, values: npt.NDArray[Any], *, classes: bool) -> None:
-    """Write one band (height, width) as a COG of 256 px blocks, nodata 0, with overviews."""
+def write_cog(
+    path: Path, grid: Grid, values: npt.NDArray[Any], *, classes: bool, nodata: float | None = 0
+) -> None:
+    """Write one band (height, width), or several (band, height, width), as a COG of 256 px blocks with overviews."""
+    bands = values if values.ndim == 3 else values[None]
     profile = {
-        "driver": "COG", "dtype": values.dtype.name, "count": 1, "crs": grid.crs, "transform": grid.affine,
-        "height": grid.height, "width": grid.width, "nodata": 0, "blocksize": 256, "compress": "DEFLATE",
+        "driver": "COG", "dtype": values.dtype.name, "count": len(bands), "crs": grid.crs, "transform": grid.affine,
+        "height": grid.height, "width": grid.width, "nodata": nodata, "blocksize": 256, "compress": "DEFLATE",
         "level": 1, "predictor": "NO" if classes else "YES", "overview_resampling": "MODE" if classes else "AVERAGE",
         "overview_predictor": "NO" if classes else "YES",
     }  # fmt: skip
     with atomic_path(path) as temporary, rasterio.open(temporary, "w", **profile) as dataset:
-        dataset.write(values, 1, window=Window(0, 0, grid.width, grid.height))
+        dataset.write(bands, window=Window(0, 0, grid.width, grid.height))

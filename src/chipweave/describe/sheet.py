@@ -53,6 +53,8 @@ class Panel:
         Of a label; None for imagery.
     bad
         (y, x) true where a mask says so: clouds are drawn, but they do not set the stretch.
+    decibels
+        Radar: a decibel is as bright in each of its bands.
     """
 
     layer: str
@@ -61,6 +63,7 @@ class Panel:
     date: str
     classes: Classes | None = None
     bad: NDArray[np.bool_] | None = None
+    decibels: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,10 +237,18 @@ def _stretches(pictures: Sequence[Picture]) -> dict[str, NDArray[np.float64]]:
                 used = panel.data if panel.bad is None or not clear_only else panel.data & ~panel.bad
                 if panel.classes is None and used.any() and (clear_only or panel.layer not in values):
                     values.setdefault(panel.layer, []).append(panel.array[:, used])
-    return {
+    found = {
         layer: np.percentile(np.concatenate(parts, axis=1).astype(np.float64), (2, 98), axis=1).T
         for layer, parts in values.items()
     }
+    for layer in {panel.layer for picture in pictures for panel in picture.panels if panel.decibels} & set(
+        found
+    ):
+        # The narrow band, a ratio that is mostly speckle, would otherwise be the loudest.
+        middle = found[layer].mean(axis=1, keepdims=True)
+        half = float(np.ptp(found[layer], axis=1).max()) / 2
+        found[layer] = middle + np.array([-half, half])
+    return found
 
 
 def _legend_lines(pictures: Sequence[Picture], width: float) -> list[list[tuple[str, str]]]:

@@ -24,6 +24,7 @@ from chipweave.shards.reader import Reader
 _SAMPLES = 12
 _MOST = 60
 _LAYERS = 5
+_RADAR = ("dB", "linear")
 
 
 def show(folder: Path, keys: Sequence[str] = (), out: Path | None = None) -> Path:
@@ -163,11 +164,22 @@ def _panel(
     data = np.asarray(_is_data(steps, nodata).all(axis=1), bool)
     # Of a series the step with most pixels.
     step = int(np.argmax(data.reshape(len(data), -1).sum(axis=1)))
-    bands = list(layer["bands"])
-    colours = ("red", "green", "blue")
-    picked = [bands.index(c) for c in colours] if set(colours) <= set(bands) else [0]
     bad = None if mask is None else (mask if mask.ndim == 2 else mask[step]) == MASK_BAD
-    return Panel(name, steps[step][picked], data[step], dates[min(step, len(dates) - 1)], bad=bad)
+    seen, radar = _seen(layer, steps[step]), layer.get("unit") in _RADAR
+    return Panel(name, seen, data[step], dates[min(step, len(dates) - 1)], bad=bad, decibels=radar)
+
+
+def _seen(layer: Mapping[str, Any], array: NDArray[Any]) -> NDArray[Any]:
+    """Three bands as red, green and blue, or one as grey, of (band, y, x).
+
+    Radar is drawn in decibels, of two polarisations with their ratio: towns yellow, woods green, water blue.
+    """
+    bands, colours = list(layer["bands"]), ("red", "green", "blue")
+    if layer.get("unit") in _RADAR:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            echo = array if layer["unit"] == "dB" else 10 * np.log10(array)
+        return np.stack([echo[0], echo[1], echo[0] - echo[1]]) if len(bands) > 1 else echo
+    return array[[bands.index(c) for c in colours] if set(colours) <= set(bands) else [0]]
 
 
 def _is_data(array: NDArray[Any], nodata: float) -> NDArray[np.bool_]:

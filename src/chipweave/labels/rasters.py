@@ -12,7 +12,7 @@ from affine import Affine
 
 from chipweave.errors import PermanentSourceError
 from chipweave.model import Legend, Scene
-from chipweave.pixels.bands import read_codes
+from chipweave.pixels.codes import read_codes
 from chipweave.pixels.counting import code_counts
 from chipweave.pixels.masks import one_of
 from chipweave.pixels.mosaic import NATIVE, loader

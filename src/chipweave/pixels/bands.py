@@ -8,7 +8,7 @@ gathered over the lattice, the bands of one grid together. Types or rules beyond
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,18 +20,16 @@ from chipweave.model import Asset
 from chipweave.pixels import fused
 from chipweave.pixels.blocks import read_block
 from chipweave.pixels.lattice import Grid, Lattice, make_lattice, shift
-from chipweave.pixels.radiometry import INT16_NODATA, is_plain, to_int16
+from chipweave.pixels.radiometry import INT16_NODATA, Power, is_plain, to_float32, to_int16, to_power
 from chipweave.pixels.read import SourceGrid, data_mask, source_of
 from chipweave.pixels.resample import LARGE, Box, Method, clip, gather_block, inside, resample
 
 AnyArray = npt.NDArray[np.generic]
 BoolArray = npt.NDArray[np.bool_]
-Finish = Callable[[AnyArray, BoolArray], npt.NDArray[Any]]
-"""``finish(codes, ok)``: stored codes, and where they are data, to what a sample holds; pixel by pixel."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
+class Target:
     """A target window: its anchored grid, (row, col, height, width) in it, and as it was asked for."""
 
     grid: Grid
@@ -40,25 +38,44 @@ class _Window:
     affine: Affine
 
     @classmethod
-    def of(cls, crs: str, affine: Affine, shape: tuple[int, int]) -> _Window:
+    def of(cls, crs: str, affine: Affine, shape: tuple[int, int]) -> Target:
+        """Window of a CRS, pixel-to-CRS affine and (rows, columns)."""
         grid, row, col = Grid.anchored(crs, affine)
         return cls(grid, (row, col, *shape), crs, affine)
 
 
 @dataclass(frozen=True, slots=True)
-class _Band:
-    """One band to be read: its header, and the value that means no data."""
+class Stored:
+    """One band to be read: its header, the value that means no data, and how it stores backscatter, if it does."""
 
     source: SourceGrid
     nodata: float | None
+    power: Power = ""
 
     @classmethod
-    def of(cls, asset: Asset, default_nodata: float | None) -> _Band:
-        return cls(*source_of(asset, default_nodata))
+    def of(cls, asset: Asset, default_nodata: float | None, power: Power = "") -> Stored:
+        """Band of an asset; its header is read."""
+        return cls(*source_of(asset, default_nodata), power)
 
     def read(self, row: int, col: int, height: int, width: int) -> tuple[AnyArray, BoolArray]:
+        """Values of a block of the file, and where they are data; backscatter as linear power."""
         values = read_block(self.source, row, col, height, width)
-        return values, data_mask(values, self.nodata)
+        if self.power:
+            values = values.astype(self.dtype, copy=False)
+        return values, self.settle(values)
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type in which it is resampled: the file's, but floats for power."""
+        stored = self.source.dtype
+        return np.dtype(np.float32) if self.power and not np.issubdtype(stored, np.floating) else stored
+
+    def settle(self, values: AnyArray) -> BoolArray:
+        """Where stored values are data; backscatter becomes linear power, in place."""
+        ok = data_mask(values, self.nodata)
+        if self.power:
+            to_power(values, ok, self.power)
+        return ok
 
     def stored(
         self,
@@ -107,18 +124,19 @@ def read_band(
     TransientSourceError, PermanentSourceError
         See `read.source_grid`.
     """
-    return _general(_Band.of(asset, default_nodata), _Window.of(crs, affine, shape), method)
+    return general(Stored.of(asset, default_nodata), Target.of(crs, affine, shape), method)
 
 
-def _general(band: _Band, window: _Window, method: Method) -> tuple[AnyArray, BoolArray]:
+def general(band: Stored, window: Target, method: Method) -> tuple[AnyArray, BoolArray]:
+    """A band on a window by the rules of `resample`, or copied where the grids coincide."""
     source = band.source
     moved = shift(source.grid, window.grid)
     if moved is None:
         return resample(
-            source.grid, source.shape, window.grid, window.box, method, band.read, source.dtype
+            source.grid, source.shape, window.grid, window.box, method, band.read, band.dtype
         )  # fmt: skip
-    out, ok = np.zeros(window.box[2:], source.dtype), np.zeros(window.box[2:], np.bool_)
-    inner = _overlap(window, moved, source.shape)
+    out, ok = np.zeros(window.box[2:], band.dtype), np.zeros(window.box[2:], np.bool_)
+    inner = overlap(window, moved, source.shape)
     if inner is not None:
         block, where = inner
         values, valid = band.read(*block)
@@ -126,8 +144,8 @@ def _general(band: _Band, window: _Window, method: Method) -> tuple[AnyArray, Bo
     return out, ok
 
 
-def _overlap(
-    window: _Window, moved: tuple[int, int], shape: tuple[int, int]
+def overlap(
+    window: Target, moved: tuple[int, int], shape: tuple[int, int]
 ) -> tuple[Box, tuple[slice, slice]] | None:
     """Block of a coinciding grid that a window covers, and its place in the window; None where they do not meet."""
     box = (window.box[0] + moved[0], window.box[1] + moved[1], *window.box[2:])
@@ -144,8 +162,10 @@ def read_bands(
     method: Method,
 ) -> list[tuple[AnyArray, BoolArray]]:
     """`read_band` of several bands of one scene; floats of one grid share their coordinates."""
-    window = _Window.of(crs, affine, shape)
-    bands = [_Band.of(asset, default_nodata) for asset in assets]
+    return _together([Stored.of(a, default_nodata) for a in assets], Target.of(crs, affine, shape), method)
+
+
+def _together(bands: Sequence[Stored], window: Target, method: Method) -> list[tuple[AnyArray, BoolArray]]:
     out: list[tuple[AnyArray, BoolArray]] = [(np.empty(0), np.empty(0, np.bool_))] * len(bands)
     for members in _by_grid(bands, range(len(bands))):
         first = bands[members[0]].source
@@ -158,12 +178,12 @@ def read_bands(
             gathered = _float_bilinear([bands[i] for i in members], window)
         for n, i in enumerate(members):
             out[i] = (
-                _general(bands[i], window, method) if gathered is None else (gathered[0][n], gathered[1][n])
+                general(bands[i], window, method) if gathered is None else (gathered[0][n], gathered[1][n])
             )
     return out
 
 
-def _by_grid(bands: Sequence[_Band], numbers: Sequence[int]) -> list[list[int]]:
+def _by_grid(bands: Sequence[Stored], numbers: Sequence[int]) -> list[list[int]]:
     """Numbers of bands, those of one grid and type together, in order."""
     groups: dict[Any, list[int]] = defaultdict(list)
     for i in numbers:
@@ -172,7 +192,7 @@ def _by_grid(bands: Sequence[_Band], numbers: Sequence[int]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _float_bilinear(bands: Sequence[_Band], window: _Window) -> tuple[AnyArray, BoolArray] | None:
+def _float_bilinear(bands: Sequence[Stored], window: Target) -> tuple[AnyArray, BoolArray] | None:
     """Floats of one grid over one lattice; None where the general way is needed."""
     lattice, block = gather_block(
         bands[0].source.grid, bands[0].source.shape, window.grid, window.box, reach=0.5
@@ -186,11 +206,47 @@ def _float_bilinear(bands: Sequence[_Band], window: _Window) -> tuple[AnyArray, 
     stack = np.empty((len(bands), *block[2:]), bands[0].source.dtype)
     for values, band in zip(stack, bands, strict=True):
         read_block(band.source, *block, values)
-    valid = np.stack([data_mask(values, b.nodata) for values, b in zip(stack, bands, strict=True)])
+    valid = np.stack([b.settle(values) for values, b in zip(stack, bands, strict=True)])
     fused.bilinear_floats(
         stack, valid, np.asarray(~valid.all(axis=(1, 2))), block[0], block[1], lattice.nodes, out, ok
     )  # fmt: skip
     return out, ok
+
+
+def read_float32(
+    assets: Sequence[Asset],
+    default_nodata: float | None,
+    crs: str,
+    affine: Affine,
+    shape: tuple[int, int],
+    methods: Sequence[Method],
+    power: Power = "",
+) -> npt.NDArray[np.float32]:
+    """Bands of one scene on a north-up window as float32, (band, y, x); NaN where there is no data.
+
+    Parameters
+    ----------
+    assets, methods
+        A band each; `gain` and `add` of the asset are applied.
+    default_nodata, crs, affine, shape
+        As `read_band`.
+    power
+        How the files store backscatter, where they do: it is blended and averaged as linear power, and comes as such.
+
+    Raises
+    ------
+    TransientSourceError, PermanentSourceError
+        Where any band cannot be read.
+    """
+    window = Target.of(crs, affine, shape)
+    bands = [Stored.of(asset, default_nodata, power) for asset in assets]
+    out = np.empty((len(bands), *shape), np.float32)
+    for method in dict.fromkeys(methods):
+        members = [i for i, m in enumerate(methods) if m == method]
+        got = _together([bands[i] for i in members], window, method)
+        for i, (values, ok) in zip(members, got, strict=True):
+            out[i] = to_float32(values, ok, assets[i].gain, assets[i].add)
+    return out
 
 
 def read_int16(
@@ -215,8 +271,8 @@ def read_int16(
     TransientSourceError, PermanentSourceError
         Where any band cannot be read.
     """
-    window = _Window.of(crs, affine, shape)
-    bands = [_Band.of(asset, default_nodata) for asset in assets]
+    window = Target.of(crs, affine, shape)
+    bands = [Stored.of(asset, default_nodata) for asset in assets]
     out = np.empty((len(bands), *shape), np.int16)
     short = [i for i, a in enumerate(assets) if is_plain(bands[i].source.dtype, a.gain, a.add)]
     left = set(range(len(bands)))
@@ -235,13 +291,13 @@ def read_int16(
         if _blend([own[n] for n in smooth], window, [adds[n] for n in smooth], out, picked):
             left -= set(picked)
     for i in sorted(left):
-        values, ok = _general(bands[i], window, methods[i])
+        values, ok = general(bands[i], window, methods[i])
         out[i] = to_int16(values, ok, assets[i].gain, assets[i].add)
     return out
 
 
-def _copy(band: _Band, window: _Window, moved: tuple[int, int], add: int, out: npt.NDArray[np.int16]) -> None:
-    inner = _overlap(window, moved, band.source.shape)
+def _copy(band: Stored, window: Target, moved: tuple[int, int], add: int, out: npt.NDArray[np.int16]) -> None:
+    inner = overlap(window, moved, band.source.shape)
     if inner is None or inner[0][2:] != window.box[2:]:
         out[...] = INT16_NODATA
     if inner is not None:
@@ -251,8 +307,8 @@ def _copy(band: _Band, window: _Window, moved: tuple[int, int], add: int, out: n
 
 
 def _blend(
-    bands: Sequence[_Band],
-    window: _Window,
+    bands: Sequence[Stored],
+    window: Target,
     adds: Sequence[int],
     out: npt.NDArray[np.int16],
     places: Sequence[int],
@@ -283,8 +339,8 @@ def _blend(
 
 
 def _double(
-    bands: Sequence[_Band],
-    window: _Window,
+    bands: Sequence[Stored],
+    window: Target,
     moved: tuple[int, int],
     adds: Sequence[int],
     out: npt.NDArray[np.int16],
@@ -314,85 +370,3 @@ def _double(
             r0, c0, lattice.nodes, out, np.array([place], np.int64),
         )  # fmt: skip
     return True
-
-
-def read_codes(
-    asset: Asset,
-    default_nodata: float | None,
-    crs: str,
-    affine: Affine,
-    shape: tuple[int, int],
-    method: Method,
-    finish: Finish,
-) -> npt.NDArray[Any]:
-    """Codes of one band on a north-up window, as `finish` makes them.
-
-    Raises
-    ------
-    TransientSourceError, PermanentSourceError
-        As `read_band`.
-    """
-    band, window = _Band.of(asset, default_nodata), _Window.of(crs, affine, shape)
-    moved = shift(band.source.grid, window.grid)
-    if band.source.dtype in (np.uint8, np.uint16) and (method == "nearest" or moved is not None):
-        found = _look_up(band, window, moved, finish)
-        if found is not None:
-            return found
-    return finish(*_general(band, window, method))
-
-
-def _look_up(
-    band: _Band, window: _Window, moved: tuple[int, int] | None, finish: Finish
-) -> npt.NDArray[Any] | None:
-    """Nearest by a table of what becomes of each code; None where the general way is needed."""
-    source = band.source
-    every = np.arange(1 << 8 * source.dtype.itemsize).astype(source.dtype)
-    table = finish(every, data_mask(every, band.nodata))
-    nothing = finish(every[:1], np.zeros(1, np.bool_))[0]
-    out = np.empty(window.box[2:], table.dtype)
-    if moved is not None:
-        out[...] = nothing
-        inner = _overlap(window, moved, source.shape)
-        if inner is not None:
-            out[inner[1]] = table[read_block(source, *inner[0], border=0)]
-        return out
-    halves = shift(source.grid, window.grid, 2)
-    if halves is not None:
-        _twice(source, window, halves, table, nothing, out)
-        return out
-    lattice, block = gather_block(source.grid, source.shape, window.grid, window.box, reach=0.0)
-    if block is None:
-        out[...] = nothing
-        return out
-    if block[2] * block[3] > LARGE:
-        return None
-    fused.nearest_codes(
-        read_block(source, *block), table, nothing, block[0], block[1], lattice.nodes, out
-    )  # fmt: skip
-    return out
-
-
-def _twice(
-    source: SourceGrid,
-    window: _Window,
-    moved: tuple[int, int],
-    table: npt.NDArray[Any],
-    nothing: Any,
-    out: npt.NDArray[Any],
-) -> None:
-    """Nearest from pixels of exactly twice the side: no centre lies nearer to an edge than a quarter of them."""
-    box = (window.box[0] + moved[0], window.box[1] + moved[1], *window.box[2:])
-    part = clip(box, (2 * source.shape[0], 2 * source.shape[1]))
-    if part is None or part[2:] != box[2:]:
-        out[...] = nothing
-    if part is not None:
-        row, col, height, width = part
-        top, left = row >> 1, col >> 1
-        bottom, right = (row + height + 1) >> 1, (col + width + 1) >> 1
-        shared = (row | col | height | width) & 1  # half a stored pixel: a neighbour has the other half
-        block = read_block(source, top, left, bottom - top, right - left, border=shared)
-        pairs = table.repeat(2).view(f"u{2 * table.itemsize}")
-        line = np.empty(block.shape[1], pairs.dtype)
-        fused.twice_codes(
-            block, pairs, line, line.view(table.dtype), row & 1, col & 1, out[inside(box, part)]
-        )  # fmt: skip

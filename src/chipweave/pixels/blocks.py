@@ -75,7 +75,7 @@ def read_block(
         out = np.empty((height, width), source.dtype)
     window = (row, col, height, width)
     missing = []
-    for i, j in _touched(source.block, *window):
+    for i, j in touched(source.block, *window):
         key = (source.href, source.index, i, j)
         block = handles.blocks.get(key)
         if block is None:
@@ -153,7 +153,7 @@ def _keep(
         handles.blocks.drop(key)
 
 
-def _touched(block: tuple[int, int], row: int, col: int, height: int, width: int) -> list[tuple[int, int]]:
+def touched(block: tuple[int, int], row: int, col: int, height: int, width: int) -> list[tuple[int, int]]:
     """(row, column) of the stored blocks that a window meets."""
     rows = range(row // block[0], (row + height - 1) // block[0] + 1)
     cols = range(col // block[1], (col + width - 1) // block[1] + 1)
@@ -225,8 +225,8 @@ def _blocks_of(source: SourceGrid, window: Window) -> Iterator[tuple[int, int]]:
 def _decode(source: SourceGrid, window: Window) -> npt.NDArray[np.generic]:
     for attempt in attempts(source.href):
         with attempt, source_errors(source.href):
-            dataset = handles.get(source.href)
-            handles.ahead(source, _blocks_of(source, window))
+            own = list(_blocks_of(source, window))
+            dataset = handles.reading(source, own)
             try:
                 got = dataset.read(source.index, window=window)
             except rasterio.errors.RasterioError:
@@ -234,6 +234,6 @@ def _decode(source: SourceGrid, window: Window) -> npt.NDArray[np.generic]:
                 if plain is None:
                     raise
                 got = plain.read(source.index, window=window)
-            handles.done(source)
+            handles.done(source, own)
             return np.asarray(got)
     raise AssertionError(source.href)  # pragma: no cover - stamina returns or raises

@@ -32,6 +32,7 @@ from chipweave.model import Asset
 from chipweave.pixels.failures import REFUSED, attempts, classify, is_remote
 from chipweave.pixels.kept import Kept
 from chipweave.pixels.lattice import Grid
+from chipweave.pixels.webfiles import WebFiles
 
 if TYPE_CHECKING:
     from chipweave.catalog.remote import RemoteFile
@@ -41,9 +42,6 @@ MAX_HANDLES = 128
 
 CACHE_BYTES = 256 << 20
 """Decoded blocks that a thread keeps: the lower borders of four tiles in a row, of four dates of eleven layers each."""
-
-REMOTE_BYTES = 256 << 20
-"""Bytes of files over http(s) that a thread keeps as they are opened: a server without ranges gives whole ones."""
 
 _FAST = "LIBERTIFF"
 """GDAL's thread-safe GeoTIFF reader (since 3.11): it decodes a block straight, without GDAL's own cache."""
@@ -95,13 +93,14 @@ def keep_open() -> Iterator[None]:
             let_go()
 
 
-def let_go() -> None:
+def let_go(*, ahead: bool = True) -> None:
     """Close this thread's files, forget their blocks and give the room back: what comes next reads others.
 
-    The C library keeps what was freed between things that stay: 50 MB after a hundred files.
+    The C library keeps what was freed between things that stay: 50 MB after a hundred files. Without `ahead` those
+    stay of which something was asked for that is still to be read.
     """
-    handles.close()
-    spare(0)
+    handles.close(ahead=ahead)
+    _trim()
 
 
 def end_tile() -> None:
@@ -112,6 +111,10 @@ def end_tile() -> None:
 def spare(room: int) -> None:
     """Keep no more than `room` bytes of blocks, and give the room of others back."""
     handles.blocks.shrink(room)
+    _trim()
+
+
+def _trim() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:  # glibc has it
         trim(0)
@@ -147,7 +150,7 @@ class Handles(threading.local):
         self.state: dict[str, tuple[int, int, int]] = {}
         self.headers: dict[tuple[str, int], SourceGrid] = {}
         self.blocks = Kept()
-        self.remotes: dict[str, RemoteFile] = {}
+        self.web = WebFiles()
         # rasterio keeps in the context of who opens a file what it needs when the file is closed.
         self._own = Context()
         # A thread that ends, and a process, close what is still open in that context too.
@@ -158,13 +161,10 @@ class Handles(threading.local):
         """Open a file, or the handle that is open."""
         found = self.open.get(href)
         if found is None and is_http(href):
-            from chipweave.catalog.remote import RemoteFile  # noqa: PLC0415 - local files do without HTTP
-
-            remote = self.remotes[href] = RemoteFile(href)
-            found = self.open[href] = self._own.run(_open_web, remote)
+            found = self.open[href] = self._own.run(_open_web, self.web.get(href))
             self.state[href] = _state(href)
-            while len(self.remotes) > 1 and sum(r.held for r in self.remotes.values()) > REMOTE_BYTES:
-                self.drop(next(iter(self.remotes)))
+            while (oldest := self.web.beyond) is not None:
+                self.drop(oldest)
         if found is None:
             how = access.opening(href) if is_remote(href) else None
             found = self.open[href] = _open(href, how)
@@ -174,25 +174,28 @@ class Handles(threading.local):
             self.drop(next(iter(self.open)))
         return found
 
-    def ahead(self, source: SourceGrid, blocks: Iterator[tuple[int, int]]) -> None:
-        """Fetch stored blocks (row, column) of a file over http(s) that are read next."""
-        remote = self.remotes.get(source.href)
-        if remote is not None:
-            remote.ahead_of(self.open[source.href], source.index, blocks)
-
-    def done(self, source: SourceGrid) -> None:
-        """Let go of what was fetched ahead, unless other bands are stored with it."""
-        remote = self.remotes.get(source.href)
-        if remote is not None and self.open[source.href].count == 1:
-            remote.done()
-
-    def failure(self, href: str) -> BaseException | None:
-        """What kept the bytes of a file over http(s) from GDAL, if something did; forgotten once it is told."""
-        remote = self.remotes.get(href)
-        if remote is None or remote.failure is None:
-            return None
-        found, remote.failure = remote.failure, None
+    def reading(self, source: SourceGrid, blocks: Sequence[tuple[int, int]]) -> rasterio.DatasetReader:
+        """As `get`; of a file over http(s) the stored blocks (row, column) that are read next are there then."""
+        web = self.web
+        if not is_http(source.href):
+            return self.get(source.href)
+        if web.reads is not None:
+            web.reads(source.href, source.index, blocks)
+        found = self.get(source.href)  # after others were opened: the oldest may have been closed
+        web.read(source.href, found, source.index, blocks)
         return found
+
+    def done(self, source: SourceGrid, blocks: Sequence[tuple[int, int]]) -> None:
+        """Let go of what was fetched of blocks that were read, unless other bands are stored with it."""
+        file = self.web.open.get(source.href)
+        if file is not None:
+            file.done(source.index, blocks, alone=self.open[source.href].count == 1)
+
+    def later(
+        self, source: SourceGrid, blocks: Sequence[tuple[int, int]], turn: int, most: int | None
+    ) -> bool:
+        """Ask for stored blocks of an open file: see `WebFiles.later`."""
+        return self.web.later(source.href, self.get(source.href), source.index, blocks, turn, most)
 
     def fresh(self, href: str) -> None:
         """Forget a file that another has taken the place of."""
@@ -210,7 +213,7 @@ class Handles(threading.local):
     def drop(self, href: str) -> None:
         """Let go of a file and its blocks."""
         found = self.open.pop(href, None)
-        self.remotes.pop(href, None)
+        self.web.drop(href)
         if found is None:
             return
         self._own.run(found.close)
@@ -219,10 +222,12 @@ class Handles(threading.local):
             del self.headers[href, index]
         self.blocks.drop_file(href)
 
-    def close(self) -> None:
-        """Let go of everything."""
-        while self.open:
-            self.drop(next(iter(self.open)))
+    def close(self, *, ahead: bool = True) -> None:
+        """Let go of everything; without `ahead` but for files of which something is still to come."""
+        for href in [h for h in self.open if ahead or not self.web.comes(h)]:
+            self.drop(href)
+        if ahead:
+            self.web.close()
 
 
 def _state(href: str) -> tuple[int, int, int]:
@@ -278,7 +283,7 @@ def source_errors(href: str) -> Iterator[None]:
     """Turn what reading a file raises into a `SourceError`, and let go of the file."""
     try:
         yield
-        told = handles.failure(href)
+        told = handles.web.failure(href)
         if told is not None:  # GDAL may make do with what it got
             handles.drop(href)
             raise told
@@ -289,7 +294,7 @@ def source_errors(href: str) -> Iterator[None]:
         IndexError,
         MemoryError,
     ) as error:
-        told = handles.failure(href)
+        told = handles.web.failure(href)
         handles.drop(href)
         if told is not None:
             raise told from None

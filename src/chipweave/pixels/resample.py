@@ -145,6 +145,13 @@ def gather_block(
     return lattice, clip(box, source_shape)
 
 
+def source_block(source: Grid, source_shape: tuple[int, int], target: Grid, window: Box) -> Box | None:
+    """Block (row, col, height, width) of the file that the mean or mode over a window is taken from."""
+    lattice = make_lattice(target, source, *window, centre=source_shape[1] / 2)
+    box = _block(lattice, source_shape, _reach(lattice))
+    return None if box is None else clip(box, source_shape)
+
+
 @lru_cache(maxsize=1)
 def _coordinates(
     of: Grid, onto: Grid, window: tuple[int, int, int, int], centre: float

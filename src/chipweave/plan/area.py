@@ -5,24 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
-import pyogrio.errors
 import shapely
-from pyproj.exceptions import ProjError
 from shapely.geometry.base import BaseGeometry
 
 from chipweave.errors import RecipeError
+from chipweave.plan.vectors import read_features
 from chipweave.recipe import LoadedRecipe
+from chipweave.recipe.places import needs_area
 
 FloatArray = npt.NDArray[np.float64]
 
 NUDGE = 1e-11
 """Degrees: a point on an outline is judged a little north-east of it, so that of two neighbours one has it."""
-
-SEGMENTS = 512
-"""Outlines of another CRS are followed at this many points across the area: straight there is curved here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +61,16 @@ class AreaOfInterest:
             np.bool_,
         )
 
+    def near(self, lon: FloatArray, lat: FloatArray, metres: float) -> npt.NDArray[np.bool_]:
+        """Whether each point is within some metres of a box around a part of the area; rather one too many."""
+        found = np.zeros(lon.shape, np.bool_)
+        pad = metres / 110_000.0
+        for w, s, e, n in shapely.bounds(shapely.get_parts(self.geometry)).tolist():
+            wide = pad / np.cos(np.radians(min(max(abs(s), abs(n)) + pad, 89.9)))
+            across = [(lon + t >= w - wide) & (lon + t <= e + wide) for t in (-360, 0, 360)]
+            found |= np.any(across, axis=0) & (lat >= s - pad) & (lat <= n + pad)
+        return found
+
     @property
     def centre(self) -> tuple[float, float]:
         """A point (lon, lat) inside the largest polygon, by which areas of pixels are judged."""
@@ -74,8 +80,12 @@ class AreaOfInterest:
         return float(point.x), float(point.y)
 
 
+EVERYWHERE = AreaOfInterest(shapely.box(-180, -90, 180, 90), "centre", ((-180.0, -90.0, 180.0, 90.0),))
+"""For places that come from a file or from scenes."""
+
+
 def read_area(loaded: LoadedRecipe) -> AreaOfInterest:
-    """Area of a recipe.
+    """Area of a recipe; the whole earth where it has none, and its places come from a file or from scenes.
 
     Raises
     ------
@@ -84,6 +94,8 @@ def read_area(loaded: LoadedRecipe) -> AreaOfInterest:
     """
     area = loaded.recipe.area
     if area is None:
+        if not needs_area(loaded.mapping):
+            return EVERYWHERE
         raise RecipeError("area: is missing", hint="`area: {bbox: [w, s, e, n]}`")
     if area.bbox is not None:
         w, s, e, n = area.bbox
@@ -96,46 +108,13 @@ def read_area(loaded: LoadedRecipe) -> AreaOfInterest:
 
 
 def _read_polygons(path: Path, name: str, layer: str | None, where: str | None) -> BaseGeometry:
-    if not path.exists():
-        raise RecipeError(f"area: {name}: no such file (looked for {path})")
-    try:
-        if path.suffix.lower() in {".parquet", ".geoparquet"}:
-            frame = gpd.read_parquet(path)
-        else:
-            frame = gpd.read_file(path, layer=layer, where=where)
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError, OSError) as error:
-        raise RecipeError(f"area: {name}: cannot be read: {error}") from error
-    if not isinstance(frame, gpd.GeoDataFrame) or frame.geometry.is_empty.all():
-        raise RecipeError(f"area: {name}: holds no geometry")
-    if frame.crs is None:
-        raise RecipeError(
-            f"area: {name}: has no CRS", hint="write it again with its CRS, or as GeoJSON in lon/lat"
-        )
+    said = f"area: {name}"
+    frame = read_features(path, said, layer=layer, where=where)
     polygons = [
         p
-        for p in shapely.get_parts(shapely.make_valid(shapely.union_all(_lonlat(frame, name))))
+        for p in shapely.get_parts(shapely.make_valid(shapely.union_all(frame.geometry.to_numpy())))
         if p.geom_type in {"Polygon", "MultiPolygon"} and p.area > 0
     ]
     if not polygons:
-        raise RecipeError(f"area: {name}: holds no polygon")
-    whole = shapely.union_all(polygons)
-    w, s, e, n = whole.bounds
-    if not (w >= -180 and e <= 180 and s >= -90 and n <= 90):
-        raise RecipeError(
-            f"area: {name}: bounds {w:.6g}, {s:.6g}, {e:.6g}, {n:.6g} are not in lon/lat",
-            hint="a GeoJSON file is in lon/lat; give another format, or a CRS, for projected coordinates",
-        )
-    return whole
-
-
-def _lonlat(frame: gpd.GeoDataFrame, name: str) -> npt.NDArray[np.object_]:
-    """Valid geometries of a frame in lon/lat, their straight edges followed."""
-    shapes = frame.geometry
-    if not frame.crs.is_geographic:
-        w, s, e, n = shapes.total_bounds
-        shapes = shapes.segmentize(max(e - w, n - s, 1e-9) / SEGMENTS)
-    try:
-        found = shapes.to_crs(4326)
-    except ProjError as error:
-        raise RecipeError(f"area: {name}: its CRS has no way to lon/lat: {error}") from error
-    return np.asarray(shapely.make_valid(found.to_numpy()), np.object_)
+        raise RecipeError(f"{said}: holds no polygon")
+    return shapely.union_all(polygons)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,6 +28,9 @@ BATCH_SIDE_PX = 8192
 
 BATCH_PX = BATCH_SIDE_PX**2
 """Most chip pixels of a batch of several tiles."""
+
+DATES = 12
+"""Dates of a chip beyond which batches are smaller: a composite's all wait on disk until it is made."""
 
 WORTH_PX = 1_000_000
 """Chip pixels below which neighbouring squares are joined: one chip every 20 km is no batch of its own."""
@@ -71,7 +75,7 @@ def _names(chips: pd.DataFrame, side: int) -> pd.Series[str]:
     return pd.Series(names[which], index=chips.index, dtype=object)
 
 
-def batch_numbers(chips: pd.DataFrame, side: int, few: int = FEW_TILES) -> Ints:
+def batch_numbers(chips: pd.DataFrame, side: int, few: int = FEW_TILES, dates: int = 1) -> Ints:
     """Batch of each chip: a compact square of whole tiles, or sparse squares joined in rows.
 
     Parameters
@@ -82,15 +86,21 @@ def batch_numbers(chips: pd.DataFrame, side: int, few: int = FEW_TILES) -> Ints:
         Of the tiles, in pixels.
     few
         Batches are smaller where there would be less.
+    dates
+        Of a chip that becomes a composite: batches are smaller where these are many.
     """
     tiles, which = np.unique(chips["tile"].to_numpy(dtype=np.str_), return_inverse=True)
     parts = [name.rsplit(":", 2) for name in tiles.tolist()]
     crs = np.unique([p[0] for p in parts], return_inverse=True)[1]
     cells = np.array([[c, int(p[1]), int(p[2])] for c, p in zip(crs.tolist(), parts, strict=True)], np.int64)
     pixels = np.bincount(which, chips["size"].to_numpy(np.float64) ** 2).astype(np.int64)
-    across = max(BATCH_SIDE_PX // side, 1)
+    most, square = BATCH_PX, BATCH_SIDE_PX
+    if dates > DATES:
+        most = most * DATES // dates
+        square = math.isqrt(most)
+    across = max(square // side, 1)
     while True:
-        found = _squares(cells, pixels, across, few)
+        found = _squares(cells, pixels, across, few, most)
         if across == 1 or found.max() + 1 >= few:
             break
         across //= 2
@@ -100,7 +110,7 @@ def batch_numbers(chips: pd.DataFrame, side: int, few: int = FEW_TILES) -> Ints:
     return found[which]
 
 
-def _squares(cells: Ints, pixels: Ints, across: int, few: int) -> Ints:
+def _squares(cells: Ints, pixels: Ints, across: int, few: int, most: int) -> Ints:
     """Batch of each tile where squares of `across` tiles are batches, unless they hold too much or too little."""
     squares = np.concatenate([cells[:, :1], cells[:, 1:] // across], axis=1)
     order = np.lexsort((cells[:, 2], cells[:, 1], unique_rows(squares)[1]))
@@ -110,8 +120,8 @@ def _squares(cells: Ints, pixels: Ints, across: int, few: int) -> Ints:
     found, batch, filled, last = np.empty(len(cells), np.int64), 0, 0, -1
     for tile, square, size in zip(order.tolist(), own.tolist(), pixels[order].tolist(), strict=True):
         begins = square != last
-        full = begins and (filled >= worth or filled + whole[square] > BATCH_PX)
-        if filled and (full or filled + size > BATCH_PX):
+        full = begins and (filled >= worth or filled + whole[square] > most)
+        if filled and (full or filled + size > most):
             batch, filled = batch + 1, 0
         found[tile] = batch
         filled, last = filled + size, square

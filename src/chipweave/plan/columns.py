@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import overload
 
 import numpy as np
@@ -12,6 +13,9 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,18 @@ class Matched:
             *names,
         )
 
+    def between(self, first: Ints, last: Ints) -> Matched:
+        """Those whose time lies between two moments of each chip, (n,) each, in microseconds since 1970, inclusive."""
+        ticks = np.array([_ticks(text) for text in self.times], np.int64)
+        owner = np.repeat(np.arange(len(self)), np.diff(self.first))
+        time = ticks[self.scenes[self.start[:-1]]] if len(owner) else np.empty(0, np.int64)
+        own = np.flatnonzero((time >= first[owner]) & (time <= last[owner]))
+        rows, start = gather(self.start, own)
+        return Matched(
+            run_starts(np.bincount(owner[own], minlength=len(self))), start, self.scenes[rows], self.coverage[own],
+            self.cloud[own], self.same_crs[own], self.broken[own], self.ids, self.times, self.gaps,
+        )  # fmt: skip
+
     def one(self, number: int) -> Candidate:
         """One candidate, by its number among all."""
         own = self.scenes[self.start[number] : self.start[number + 1]].tolist()
@@ -157,6 +173,10 @@ class Queue(Sequence[Candidate]):
     def broken(self) -> bool:
         """Whether one of them cannot serve."""
         return bool(self.matched.broken[self.begin : self.end].any())
+
+
+def _ticks(text: str) -> int:
+    return (datetime.fromisoformat(text) - _EPOCH) // _TICK
 
 
 def gather(starts: Ints, chosen: Ints) -> tuple[Ints, Ints]:

@@ -13,6 +13,8 @@ from chipweave.errors import RecipeError
 from chipweave.model import Fate
 from chipweave.plan import distance
 from chipweave.plan.batches import batch_numbers, few_tiles, tile_names, tile_side
+from chipweave.plan.grids import finer
+from chipweave.plan.quota import stratum_of
 from chipweave.plan.splits import SplitResult
 from chipweave.plan.splits.blocks import assign
 from chipweave.plan.surveying import Outcome, Surveyed
@@ -21,8 +23,8 @@ from chipweave.recipe.keep import Condition, parse
 
 
 def label_layers_of(loaded: LoadedRecipe, labels: Sequence[str]) -> list[str]:
-    """Label layers that a `keep` rule speaks of."""
-    spoken = {c.layer for text in loaded.recipe.keep for c in parse(text)}
+    """Label layers whose class shares are asked for: by a `keep` rule, or to place chips by class."""
+    spoken = {c.layer for text in loaded.recipe.keep for c in parse(text)} | {loaded.recipe.chips.sampling.by}
     return [n for n in labels if n in spoken]
 
 
@@ -48,6 +50,8 @@ class ChipTable:
         self._reason = places["reason"].to_numpy(dtype=object).copy()
         overlap = self._reason != ""
         self._columns["state"][overlap], self._columns["stage"][overlap] = "dropped", "place"
+        self._stratum = np.full(n, -1, np.int64)
+        self._strata = loaded.recipe.chips.sampling.by
         self._figures = {
             f"{layer}_{name}_fraction": np.full(n, np.nan)
             for layer in self._imagery
@@ -74,12 +78,15 @@ class ChipTable:
                 cloud, valid = found.choices[layer][4:]
                 self._figures[f"{layer}_cloud_fraction"][row] = cloud
                 self._figures[f"{layer}_valid_fraction"][row] = valid
+            if self._strata is not None:
+                self._stratum[row] = stratum_of(found.facts, self._strata)
             for name, value in _verdict(found, self._rules).items():
                 (self._reason if name == "reason" else self._columns[name])[row] = value
 
     def frame(self) -> pd.DataFrame:
         """The table."""
-        return self._places.assign(reason=self._reason, **self._columns, **self._figures)
+        strata = {"stratum": self._stratum} if self._strata is not None else {}
+        return self._places.assign(reason=self._reason, **self._columns, **self._figures, **strata)
 
 
 def _verdict(found: Outcome, rules: Sequence[tuple[str, Sequence[Condition]]]) -> dict[str, str]:
@@ -89,7 +96,7 @@ def _verdict(found: Outcome, rules: Sequence[tuple[str, Sequence[Condition]]]) -
             "state": "failed", "stage": "survey", "reason": "broken", "layer": layer, "href": href, "error": error
         }  # fmt: skip
     for layer, (chosen, reason, error, href, *_) in found.choices.items():
-        if not chosen:
+        if not chosen and reason:  # a partner that may be missing has none
             state = "failed" if reason == "broken" else "dropped"
             return {
                 "state": state, "stage": "survey", "reason": reason, "layer": layer, "href": href, "error": error
@@ -136,14 +143,16 @@ def split_chips(loaded: LoadedRecipe, chips: pd.DataFrame) -> tuple[pd.DataFrame
         return chips, None
     if not kept.any():
         return chips, None
-    table = chips.loc[kept, ["place", "lon", "lat"]].reset_index(drop=True)
-    rings = rings_of(chips[kept])
+    places = chips[kept].drop_duplicates("place")  # of which there may be a chip a year
+    table = places[["place", "lon", "lat"]].reset_index(drop=True)
+    rings = rings_of(places)
     result = assign(
         table, rings, block_km=split.block_km, fractions=dict(split.fractions), buffer_m=float(split.buffer_m),
         buffer_drop=split.buffer_drop, tolerance=split.tolerance, seed=split.seed,
     )  # fmt: skip
-    chips.loc[kept, "split"] = result.split
-    chips.loc[kept, "block"] = result.block
+    which = pd.Index(table["place"]).get_indexer(chips.loc[kept, "place"])
+    chips.loc[kept, "split"] = np.asarray(result.split, object)[which]
+    chips.loc[kept, "block"] = np.asarray(result.block, object)[which]
     gap = kept & (chips["split"] == "")
     chips.loc[gap, ["state", "stage", "reason"]] = ["dropped", "split", "buffer"]
     return chips, result
@@ -157,7 +166,9 @@ def rings_of(places: pd.DataFrame) -> Any:
     )
 
 
-def batch_chips(chips: pd.DataFrame, tile_px: int | None = None, steps: int = 1) -> pd.DataFrame:
+def batch_chips(
+    chips: pd.DataFrame, tile_px: int | None = None, steps: int = 1, dates: int = 1, times: int = 1
+) -> pd.DataFrame:
     """Add `tile` and `batch`; the batch is -1 where a chip is not kept. Rows are sorted by batch, tile, then key.
 
     Parameters
@@ -168,16 +179,21 @@ def batch_chips(chips: pd.DataFrame, tile_px: int | None = None, steps: int = 1)
         Side of a tile; no pixel depends on it.
     steps
         Dates of the longest series.
+    dates
+        Of a chip that becomes a composite.
+    times
+        Pixels of the finest layer along one of the chips'.
     """
     kept = (chips["state"] == "kept").to_numpy()
     batch = np.full(len(chips), -1, np.int64)
     tile = pd.Series("", index=chips.index, dtype=object)
     if kept.any():
         few = few_tiles(steps)
-        side = tile_side(chips[kept], tile_px, few)
-        tile = tile_names(chips, side)
+        fine = finer(chips, times)
+        side = tile_side(fine[kept], tile_px, few)
+        tile = tile_names(fine, side)
         batch[kept] = batch_numbers(
-            pd.DataFrame({"tile": tile[kept], "size": chips["size"][kept]}), side, few
+            pd.DataFrame({"tile": tile[kept], "size": fine["size"][kept]}), side, few, dates
         )
     key = chips["key"]
     rank = np.arange(len(chips)) if key.is_monotonic_increasing else key.rank().to_numpy()

@@ -9,7 +9,7 @@ import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -23,13 +23,32 @@ from chipweave.catalog.snapshot import scenes_of
 from chipweave.errors import ChipweaveError
 from chipweave.model import Scene
 from chipweave.plan.columns import Candidate
+from chipweave.plan.places import COLUMNS, plain
+from chipweave.plan.select.taken import Taken, taken
 from chipweave.plan.survey import ChipScenes, Reads
 from chipweave.plan.tables import place_of
+from chipweave.plan.times import when_of
 
 SCENES_KEPT = 2048
 """Scenes that a process keeps for its next batch: neighbours share theirs. A scene of 13 bands is about 10 kB."""
 
-_CHIP = ["key", "place", "crs", "x", "y", "size", "resolution", "state", "split", "tile", "w", "s", "e", "n"]
+_CHIP = [
+    "key",
+    "place",
+    "crs",
+    "x",
+    "y",
+    "size",
+    "resolution",
+    "lat",
+    "state",
+    "split",
+    "tile",
+    "w",
+    "s",
+    "e",
+    "n",
+]
 _MATCH = [
     "key", "layer", "step", "rank", "order", "item", "datetime", "chosen", "coverage", "catalog_cloud",
     "same_crs", "broken",
@@ -40,15 +59,18 @@ _MATCH = [
 class ChipTask:
     """One chip of a batch: what may serve it, its split, and where it lies in lon/lat.
 
-    `chosen` are, by imagery layer, the scenes of each of its steps.
+    `chosen` are, by imagery layer, the scenes of what is read of it; `footprint` names its place,
+    whatever its key; `columns` are its attributes and Major TOM cell, where the recipe asks for them.
     """
 
     chip: ChipScenes
-    chosen: Mapping[str, tuple[tuple[str, ...], ...]]
+    chosen: Mapping[str, Taken]
     split: str
     tile: str
     bbox: tuple[float, float, float, float]
     geometry_wkb_hex: str
+    footprint: str = ""
+    columns: Mapping[str, Any] = field(default_factory=dict)
 
 
 def hand_out(
@@ -75,13 +97,19 @@ def hand_out(
     chips = _read(plan / "chips.parquet", "batch", [number], _CHIP)
     rows = [r for r in chips.to_pylist() if r["state"] == "kept" and (tiles is None or r["tile"] in tiles)]
     keys = [str(r["key"]) for r in rows]
-    footprints = _read(plan / "places.parquet", "key", keys, ["key", "geometry"]).to_pydict()
-    geometry = dict(zip(footprints["key"], footprints["geometry"], strict=True))
-    if missing := [k for k in keys if k not in geometry]:
+    path = plan / "places.parquet"
+    layers = tuple(f"{layer}_" for layer in (*reads.imagery, *reads.labels))  # a layer's own are in `matches`
+    names = pq.read_schema(path).names
+    further = [n for n in names if n not in {*COLUMNS, "geometry"} and not n.startswith(layers)]
+    found = {r["key"]: r for r in _read(path, "key", keys, ["geometry", *further]).to_pylist()}
+    if missing := [k for k in keys if k not in found]:
         raise ChipweaveError(f"{plan / 'places.parquet'} lacks {missing[0]}", hint="plan it again, elsewhere")
     matches = _matches(plan / "matches.parquet", number, keys)
     tasks = tuple(
-        _task(row, matches[row["key"]], list(reads.imagery), list(reads.labels), geometry[row["key"]])
+        replace(
+            _task(row | found[row["key"]], matches[row["key"]], reads),
+            columns={name: plain(found[row["key"]][name]) for name in further},
+        )
         for row in rows
     )
     wanted = {layer: _scene_ids(tasks, layer) for layer in (*reads.imagery, *reads.labels)}
@@ -104,28 +132,32 @@ def _matches(path: Path, number: int, keys: Sequence[str]) -> Mapping[str, list[
 def _task(
     row: Mapping[str, Any],
     matches: Iterable[Mapping[str, Any]],
-    imagery: Sequence[str],
-    labels: Sequence[str],
-    wkb: bytes,
+    reads: Reads,
 ) -> ChipTask:
     own: dict[str, dict[tuple[int, int], list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for match in matches:
         own[match["layer"]][match["rank"], match["step"]].append(match)
     chip = ChipScenes(
         place=place_of(row),
-        candidates={n: tuple(_candidate(own[n][at]) for at in sorted(own[n])) for n in imagery},
-        labels={n: tuple(r["item"] for at in sorted(own[n]) for r in own[n][at]) for n in labels},
+        candidates={n: _candidates(own[n][at] for at in sorted(own[n])) for n in reads.imagery},
+        labels={n: tuple(r["item"] for at in sorted(own[n]) for r in own[n][at]) for n in reads.labels},
+        when={n: when_of(row, n) for n, limits in reads.limits.items() if limits.rule.timed},
     )
-    chosen = {
-        n: tuple(
-            c.scenes
-            for c, at in zip(chip.candidates[n], sorted(own[n]), strict=True)
-            if own[n][at][0]["chosen"]
-        )
-        for n in imagery
-    }
+    chosen = {}
+    for n in reads.imagery:
+        picks = [(at[1], _candidate(own[n][at]).scenes) for at in sorted(own[n]) if own[n][at][0]["chosen"]]
+        chosen[n] = taken(picks, reads.limits[n].rule)
     box = (row["w"], row["s"], row["e"], row["n"])
-    return ChipTask(chip, chosen, row["split"], row["tile"], box, wkb.hex())
+    return ChipTask(chip, chosen, row["split"], row["tile"], box, row["geometry"].hex(), row["place"])
+
+
+def _candidates(groups: Iterable[Sequence[Mapping[str, Any]]]) -> tuple[Candidate, ...]:
+    """Each once: one that serves two steps stands twice in the plan."""
+    found: dict[tuple[str, ...], Candidate] = {}
+    for rows in groups:
+        candidate = _candidate(rows)
+        found.setdefault(candidate.scenes, candidate)
+    return tuple(found.values())
 
 
 def _candidate(rows: Sequence[Mapping[str, Any]]) -> Candidate:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,23 +10,28 @@ import pyproj
 from affine import Affine
 
 from chipweave.catalog import LayerRequest, request_legend
-from chipweave.errors import PermanentSourceError, RecipeError
+from chipweave.errors import NotBuiltError, PermanentSourceError, RecipeError
 from chipweave.labels import LabelRead
-from chipweave.model import Collection, LayerSpec, Scene
+from chipweave.model import Collection, LayerSpec, MaskRule, Scene
 from chipweave.pixels import LayerRead, Method, choose_method, gdal_session, source_grid
+from chipweave.pixels.ahead import ahead
+from chipweave.pixels.composite import index_bands
 from chipweave.pixels.lattice import reproject
 from chipweave.pixels.loaders import DEFAULT
-from chipweave.pixels.radiometry import INT16_NODATA
-from chipweave.plan.select import LeastCloudy, Limits, Rule, Series
+from chipweave.plan.grids import in_metres, layer_grid
+from chipweave.plan.pairs import in_order, layer_rule
+from chipweave.plan.select import Limits
+from chipweave.plan.select.registry import most_candidates, timeless
 from chipweave.plan.survey import Reads
+from chipweave.plan.values import value_rule
 from chipweave.recipe import LoadedRecipe
-from chipweave.recipe.imagery import Imagery, Steps
-from chipweave.recipe.interval import duration
+from chipweave.recipe.formula import Formula
+from chipweave.recipe.imagery import Imagery
 
 _GEOD = pyproj.Geod(ellps="WGS84")
 
-MIN_GAP = "5d"
-"""Least time between the dates of a series, where the recipe gives none (contract, section 1)."""
+BITS = 16
+"""Bits of a quality band."""
 
 PROBES = 5
 """Scenes that are tried for the size of a layer's source pixels, before the collection's own figure is taken."""
@@ -81,15 +86,19 @@ def build_layers(
     methods: dict[str, Mapping[str, Method]] = {}
     for scene in scenes:
         by_layer[scene.layer][scene.id] = scene
-    target = _target_area(loaded, centre)
+    target = _target_area(loaded, centre, loaded.recipe.chips.metres_per_pixel)
     with gdal_session(loaded.catalogs):
+        ahead.headers(_probed(requests, by_layer))
         for request in requests:
             own = list(by_layer[request.layer].values())
             areas = _source_areas(own, request, centre)
             if request.kind == "imagery":
-                read, mask_spec = _imagery(loaded, request, own, areas, target)
+                own_target = _target_area(loaded, centre, _grid(loaded, request.layer)[1])
+                read, mask_spec = _imagery(loaded, request, own, areas, own_target)
                 imagery[request.layer] = replace(read, loader=loader)
-                limits[request.layer] = _limits(loaded, request.layer)
+                limits[request.layer] = own_limits = _limits(loaded, request.layer)
+                if request.collection is not None and request.collection.static:
+                    limits[request.layer] = replace(own_limits, rule=timeless(own_limits.rule))
                 methods[request.layer] = read.methods
                 specs += [_imagery_spec(loaded, request), *mask_spec]
             else:
@@ -98,7 +107,10 @@ def build_layers(
                 methods[request.layer] = {label.band: label.method}
                 specs.append(spec)
     blank = frozenset(n for n, i in loaded.recipe.imagery.items() if i.mask == "blank")
-    reads = Reads(imagery, limits, labels, by_layer, loaded.catalogs)
+    turn = in_order(loaded.recipe.imagery)  # those that others go with choose before them
+    reads = Reads(
+        {n: imagery[n] for n in turn}, {n: limits[n] for n in turn}, labels, by_layer, loaded.catalogs
+    )
     return BuildLayers(tuple(specs), reads, blank, methods)
 
 
@@ -115,13 +127,27 @@ def _pixel_area(crs: str, affine: Affine, lon: float, lat: float) -> float:
     return abs(float(area))
 
 
-def _target_area(loaded: LoadedRecipe, centre: tuple[float, float]) -> float:
-    """Of a pixel of the chips in m²: on the ground as that of a source, but nominal in UTM, which hardly differs."""
+def _grid(loaded: LoadedRecipe, layer: str) -> tuple[int, float]:
+    """Pixels a side, and metres a pixel, of a layer: the chips' own where it has none."""
     chips = loaded.recipe.chips
-    resolution = chips.metres_per_pixel
+    return layer_grid(loaded, layer) or (chips.pixels, chips.metres_per_pixel)
+
+
+def _target_area(loaded: LoadedRecipe, centre: tuple[float, float], resolution: float) -> float:
+    """Of a pixel of a layer in m²: on the ground as that of a source, but nominal in UTM, which hardly differs."""
+    chips = loaded.recipe.chips
     if chips.crs == "utm":
         return float(resolution**2)
     return _pixel_area(chips.crs, Affine(resolution, 0, 0, 0, -resolution, 0), *centre)
+
+
+def _probed(requests: Sequence[LayerRequest], scenes: Mapping[str, Mapping[str, Scene]]) -> Iterator[str]:
+    """Files that `_source_areas` opens, where the first of each is good."""
+    for request in requests:
+        for band in request.bands:
+            first = next((s for s in scenes[request.layer].values() if band in s.assets), None)
+            if first is not None:
+                yield first.assets[band].href
 
 
 def _source_areas(
@@ -149,17 +175,9 @@ def _limits(loaded: LoadedRecipe, layer: str) -> Limits:
     return Limits(
         max_cloud=None if wish.max_cloud is None else round(wish.max_cloud / 100, 12),
         min_valid=None if wish.min_valid is None else round(wish.min_valid / 100, 12),
-        max_candidates=wish.max_candidates,
-        rule=_rule(wish),
+        max_candidates=most_candidates(wish),
+        rule=layer_rule(loaded.recipe.imagery, layer),
     )
-
-
-def _rule(wish: Imagery) -> Rule:
-    if wish.series_steps is None:
-        return LeastCloudy()
-    steps, asked = wish.series_steps, wish.steps or Steps()
-    need = asked.min or (steps if asked.missing == "drop" else 1)
-    return Series(steps, need, duration(wish.select.min_gap or MIN_GAP))
 
 
 def _imagery(
@@ -172,7 +190,7 @@ def _imagery(
     wish = loaded.recipe.imagery[request.layer]
     collection = _collection(request)
     rule = collection.mask
-    if rule is not None and rule.band in wish.bands:
+    if rule is not None and rule.band in {known.name for b in wish.bands if (known := collection.band(b))}:
         raise RecipeError(
             f"imagery.{request.layer}.bands: {rule.band} is the mask of {collection.name}, no band of its picture",
             hint=f"leave it out: it is written as {request.layer}_mask",
@@ -185,7 +203,7 @@ def _imagery(
     write = rule is not None and wish.write_mask
     if rule is not None:
         methods[rule.band] = choose_method("class", areas[rule.band], target)
-        rule = replace(rule, bad=tuple(wish.bad)) if wish.bad is not None else rule
+        rule = _asked_rule(request.layer, wish, rule)
         without = [s.id for s in scenes if rule.band in s.missing]
         if without:
             write = False
@@ -196,12 +214,66 @@ def _imagery(
                     f"({rule.band}), {without[0]} first",
                     hint=f"leave {key} out, or exclude those scenes with `where`",
                 )
-    elif wish.max_cloud is not None or wish.mask == "blank":
+    elif wish.max_cloud is not None or wish.mask == "blank" or wish.bad is not None or wish.dilate_m:
         raise RecipeError(
-            f"imagery.{request.layer}: collection {collection.name} has no mask for max_cloud or mask: blank"
+            f"imagery.{request.layer}: collection {collection.name} has no mask for max_cloud, mask: blank, bad or "
+            "dilate_m"
         )
-    read = LayerRead(bands, methods, collection.nodata, rule)
+    derive = {b.name: b.derive for b in collection.bands if b.derive and b.name in bands}
+    if wish.dilate_m or derive:
+        _in_metres(loaded, request.layer, "dilate_m" if wish.dilate_m else f"bands: {next(iter(derive))}")
+    if wish.select.stat == "max_ndvi" and index_bands(bands) is None:
+        raise RecipeError(
+            f"imagery.{request.layer}.select.stat: max_ndvi needs the bands red and nir",
+            hint="add them to bands, or take another statistic",
+        )
+    values = value_rule(request.layer, collection, bands, wish.unit, wish.encode)
+    read = LayerRead(
+        bands, methods, collection.nodata, rule, dtype=values.dtype, scales=values.scales, power=values.power,
+        decibel=values.power != "" and values.unit == "dB", dilate_m=wish.dilate_m,
+        derive=derive, coding=values.coding, grid=layer_grid(loaded, request.layer), physical=values.physical,
+        indices=_indices(request.layer, wish, bands),
+    )  # fmt: skip
     return read, [_mask_spec(loaded, request)] if write else []
+
+
+def _asked_rule(layer: str, wish: Imagery, rule: MaskRule) -> MaskRule:
+    """The collection's rule with the recipe's `bad`: codes, or numbers of bits where the collection has bits."""
+    if wish.bad is None:
+        return rule
+    if rule.bits and any(bit >= BITS for bit in wish.bad):
+        raise RecipeError(
+            f"imagery.{layer}.bad: {max(wish.bad)}: {rule.band} is read by its bits, 0 to {BITS - 1}",
+            hint=f"bits of bad pixels are {', '.join(map(str, rule.bad))} unless the recipe says so",
+        )
+    return replace(rule, bad=tuple(wish.bad))
+
+
+def _in_metres(loaded: LoadedRecipe, layer: str, key: str) -> None:
+    """Refuse what counts in metres on a grid whose pixels are none."""
+    crs = loaded.recipe.chips.crs
+    if not in_metres(crs):
+        raise NotBuiltError(
+            f"imagery.{layer}.{key}: known, but not built yet where the chips' CRS ({crs}) is not in metres",
+            hint="leave it out, or take crs: utm",
+        )
+
+
+def _indices(layer: str, wish: Imagery, bands: Sequence[str]) -> tuple[tuple[str, Formula], ...]:
+    """Further bands of a layer, whose formulas speak of its own."""
+    found = []
+    for name, text in wish.derive.items():
+        formula = Formula(text)
+        lacking = sorted(formula.names - set(bands))
+        if lacking:
+            raise RecipeError(
+                f"imagery.{layer}.derive.{name}: {', '.join(lacking)}: none of this layer's bands",
+                hint=f"add it to bands, or name one of {', '.join(bands)}",
+            )
+        if name in bands:
+            raise RecipeError(f"imagery.{layer}.derive.{name}: is a band of the layer already")
+        found.append((name, formula))
+    return tuple(found)
 
 
 def _asked(wish: Mapping[str, str], band: str, collection: Collection) -> str:
@@ -219,29 +291,36 @@ def _collection(request: LayerRequest) -> Collection:
 
 
 def _imagery_spec(loaded: LoadedRecipe, request: LayerRequest) -> LayerSpec:
-    collection, size = _collection(request), loaded.recipe.chips.pixels
+    collection = _collection(request)
+    size, resolution = _grid(loaded, request.layer)
     bands = tuple(b for b in request.bands if collection.mask is None or b != collection.mask.band)
+    written = (*bands, *loaded.recipe.imagery[request.layer].derive)
     dims, steps = _time(loaded, request)
+    wish = loaded.recipe.imagery[request.layer]
+    values = value_rule(request.layer, collection, bands, wish.unit, wish.encode)
+    dtype, nodata = values.stored
     return LayerSpec(
-        name=request.layer, kind="imagery", collection=collection.name, bands=bands, dims=(*dims, "band", "y", "x"),
-        dtype="int16", shape=(*steps, len(bands), size, size), resolution=loaded.recipe.chips.metres_per_pixel,
-        nodata=INT16_NODATA, scale=collection.scale, offset=0.0, unit="reflectance", credit=collection.credit,
+        name=request.layer, kind="imagery", collection=collection.name, bands=written,
+        dims=(*dims, "band", "y", "x"),
+        dtype=dtype, shape=(*steps, len(written), size, size), resolution=resolution,
+        nodata=nodata, scale=values.scale, offset=values.offset, unit=values.unit,
+        credit=collection.credit if collection.credit.licence else None,
     )  # fmt: skip
 
 
 def _time(loaded: LoadedRecipe, request: LayerRequest) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """The axis of time and its length, where there is one."""
-    rule = _rule(loaded.recipe.imagery[request.layer])
+    rule = layer_rule(loaded.recipe.imagery, request.layer)
     return (("time",), (rule.steps,)) if rule.series else ((), ())
 
 
 def _mask_spec(loaded: LoadedRecipe, request: LayerRequest) -> LayerSpec:
-    size = loaded.recipe.chips.pixels
+    size, resolution = _grid(loaded, request.layer)
     dims, steps = _time(loaded, request)
     return LayerSpec(
         name=f"{request.layer}_mask", kind="mask", collection=_collection(request).name, bands=("mask",),
         dims=(*dims, "y", "x"), dtype="uint8", shape=(*steps, size, size),
-        resolution=loaded.recipe.chips.metres_per_pixel, nodata=255, unit="code",
+        resolution=resolution, nodata=255, unit="code",
     )  # fmt: skip
 
 

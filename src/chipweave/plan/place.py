@@ -1,334 +1,237 @@
-"""Places on the contract's lattice: footprints, once, with their keys."""
+"""Places: footprints, once, with their keys, by the recipe's way of sampling."""
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyproj
 import shapely
-from shapely.geometry.base import BaseGeometry
 
 from chipweave.errors import RecipeError
-from chipweave.pixels.lattice import parse_crs, reproject
+from chipweave.model import Scene
+from chipweave.pixels.lattice import reproject
 from chipweave.plan.area import AreaOfInterest
+from chipweave.plan.attributes import attribute_columns
+from chipweave.plan.lattices import footprints
+from chipweave.plan.majortom import EqualGrid
+from chipweave.plan.naming import own_keys, template_keys
+from chipweave.plan.nearby import excluded
+from chipweave.plan.places import COLUMNS
+from chipweave.plan.sampling import METHODS, Ask
+from chipweave.plan.sampling.base import MAX_PLACES
+from chipweave.plan.thin import Thinner, turns
+from chipweave.plan.times import wanted_columns, with_times
+from chipweave.plan.vectors import read_features
+from chipweave.plan.zones import overlapping
 from chipweave.recipe import LoadedRecipe
+from chipweave.recipe.keys import columns as key_columns
+from chipweave.recipe.places import Chips
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+log = logging.getLogger("chipweave")
 
-ANCHORS = {"s2": ((0.0, 0.0), (0.0, 10_000_000.0)), "landsat": ((15.0, 15.0), (15.0, 15.0))}
-"""(north, south) corner of the lattice by name (contract, section 2)."""
+BoolArray = npt.NDArray[np.bool_]
+Keep = Callable[[gpd.GeoDataFrame], BoolArray]
 
-MAX_PLACES = 20_000_000
-"""More lattice cells than this in the area's bounds are refused: a wrong unit or a whole continent."""
+MAJORTOM = ("majortom", "majortom_row", "majortom_col")
+"""Columns with the Major TOM cell: its name, and its numbers (U and R count up from 0, D and L down from -1)."""
 
+PATIENCE = 50
+"""Draws in a row that bring no place, some thousand points each, after which no more is hoped for."""
 
-@dataclass(frozen=True, slots=True)
-class Lattice:
-    """Chips of `size` px of `resolution` CRS units, at multiples of their side from `anchor`."""
-
-    crs: str
-    anchor: tuple[float, float]
-    size: int
-    resolution: float
-
-    @property
-    def side(self) -> float:
-        """Side of a chip in CRS units."""
-        return self.size * self.resolution
+DRAW = 4096
+"""Least number of candidates that are looked at together."""
 
 
-def utm_zones(lon: FloatArray, lat: FloatArray) -> IntArray:
-    """UTM zone number of points, with the exceptions of Norway (32V) and Svalbard (31X to 37X)."""
-    zone = np.clip(np.floor((lon + 180) / 6).astype(np.int64) + 1, 1, 60)
-    zone = np.where((lat >= 56) & (lat < 64) & (lon >= 3) & (lon < 12), 32, zone)
-    svalbard = (lat >= 72) & (lat <= 84) & (lon >= 0) & (lon < 42)
-    north = np.select([lon < 9, lon < 21, lon < 33], [31, 33, 35], 37)
-    return np.asarray(np.where(svalbard, north, zone), np.int64)
-
-
-def place_chips(loaded: LoadedRecipe, area: AreaOfInterest) -> gpd.GeoDataFrame:
+def place_chips(loaded: LoadedRecipe, area: AreaOfInterest, scenes: Sequence[Scene] = ()) -> gpd.GeoDataFrame:
     """All places of a recipe's area.
+
+    Parameters
+    ----------
+    loaded, area
+        The recipe and its area.
+    scenes
+        Of the layer that `scene_tiles` tiles.
 
     Returns
     -------
     GeoDataFrame
         One row a place, sorted by key, EPSG:4326 footprints: ``key, place, crs, x, y, size, resolution`` (upper
         left corner in `crs`), ``lon, lat`` of the centre, ``w, s, e, n``, and ``reason``, which is ``overlap``
-        for a chip that gives way to one of a lower-numbered UTM zone, else empty.
+        for a chip that gives way to one of a lower-numbered UTM zone, else empty; then the Major TOM cell and the
+        recipe's attributes, where it asks for them.
 
     Raises
     ------
     RecipeError
-        Where no chip lies in the area, or absurdly many would.
+        Where no chip lies in the area, absurdly many would, or a file that places come from is of no use.
     """
     chips = loaded.recipe.chips
-    size, resolution = chips.pixels, chips.metres_per_pixel
-    if chips.crs == "utm":
-        frames = [
-            _in_utm(area, zone, north, size, resolution, chips.lattice.anchor) for zone, north in _zones(area)
-        ]
-        places = pd.concat([f for f in frames if len(f)] or frames[:1], ignore_index=True)
-    else:
-        name = crs_name(chips.crs)
-        lattice = Lattice(name, _anchor(chips.lattice.anchor, north=not _southern(name)), size, resolution)
-        places = _in_lattice(lattice, area, area.geometry)
+    wanted = key_columns(chips.key) if chips.key is not None else frozenset()
+    dated = wanted_columns(loaded.recipe)
+    wanted |= dated
+    ask = Ask(chips, area, loaded.resolve, wanted, scenes, dated)
+    allowed = _allowed(ask)
+    method = METHODS[chips.sampling.method]
+    places = _drawn(ask, allowed) if method.drawn else _given(ask, allowed, repeats=method.repeats)
     if places.empty:
         raise RecipeError(
-            f"area: no chip of {size} px at {resolution:g} lies in it (rule: {area.rule})",
+            f"area: no chip of {chips.placed} px at {chips.metres_per_pixel:g} lies in it (rule: {area.rule})",
             hint="a larger area, smaller chips, or `rule: intersects`",
         )
-    places["reason"] = ""
-    if chips.crs == "utm":
-        places.loc[_overlapping(places, chips.max_overlap), "reason"] = "overlap"
-    places["key"] = places["place"] = _keys(places)
+    extra: list[str] = []
+    if chips.majortom or chips.sampling.method == "majortom" or wanted & set(MAJORTOM):
+        names, cells = EqualGrid().names_at(places["lon"].to_numpy(), places["lat"].to_numpy())
+        places = places.assign(
+            majortom=pd.Series(names, index=places.index, dtype=object),
+            majortom_row=cells.row, majortom_col=cells.col,
+        )  # fmt: skip
+        extra += MAJORTOM
+    if chips.subdivide is not None:
+        places = _cut(places, chips)
+    attributes = attribute_columns(loaded, places.drop(columns="key", errors="ignore"))
+    places = places.assign(**attributes)
+    places["place"] = own_keys(places)
+    places["key"] = _keys(places, chips)
+    by_key = attribute_columns(loaded, places)
+    places = places.assign(**by_key)
     frame = gpd.GeoDataFrame(places, geometry="geometry", crs=4326).sort_values("key", ignore_index=True)
-    columns = [
-        "key",
-        "place",
-        "crs",
-        "x",
-        "y",
-        "size",
-        "resolution",
-        "lon",
-        "lat",
-        "w",
-        "s",
-        "e",
-        "n",
-        "reason",
-    ]
-    return frame[[*columns, "geometry"]]
+    own = [*COLUMNS, *extra, *loaded.recipe.attributes, *sorted(dated & set(frame.columns))]
+    return with_times(frame[[*dict.fromkeys(own), "geometry"]].copy(), loaded)
 
 
-def _anchor(anchor: object, *, north: bool) -> tuple[float, float]:
-    if isinstance(anchor, str):
-        return ANCHORS[anchor][0 if north else 1]
-    assert isinstance(anchor, tuple)  # noqa: S101 - the recipe's model allows a name or two numbers
-    return float(anchor[0]), float(anchor[1])
+def _keys(places: pd.DataFrame, chips: Chips) -> pd.Series[str]:
+    if chips.key is not None:
+        return template_keys(places, chips.key)
+    if "key" not in places:
+        return places["place"].copy()
+    if chips.subdivide is None:
+        return places["key"]
+    return places["key"] + "-" + places["part_row"].astype(str) + "-" + places["part_col"].astype(str)
 
 
-def _southern(crs: str) -> bool:
-    """Whether a CRS is UTM of the southern hemisphere, whose northings count from 10 000 000."""
-    return parse_crs(crs).utm_zone is not None and str(parse_crs(crs).utm_zone).endswith("S")
+def _allowed(ask: Ask) -> Keep | None:
+    """Says which places keep away from what `exclude` names; None where nothing is."""
+    exclude = ask.sampling.exclude
+    if exclude is None:
+        return None
+    said = f"chips.sampling.exclude.near: {exclude.near}"
+    shapes = read_features(ask.resolve(exclude.near), said).geometry.to_numpy()
+    return lambda places: ~excluded(places, shapes, exclude.m)
 
 
-def _zones(area: AreaOfInterest) -> list[tuple[int, bool]]:
-    """(zone, northern) that may hold a chip's centre; a zone too many costs nothing."""
-    found = set()
-    for part in shapely.get_parts(area.geometry):
-        w, s, e, n = part.bounds
-        wide = 1 if n > 55 else 0  # zones of Norway and Svalbard reach over their neighbours
-        first, last = int((w - 1 + 180) // 6) - wide, int((e + 1 + 180) // 6) + wide
-        for zone in range(first, min(last, first + 59) + 1):
-            found |= {(zone % 60 + 1, north) for north in (True, False) if (n > -0.5 if north else s < 0.5)}
-    return sorted(found)
+def _given(ask: Ask, allowed: Keep | None, *, repeats: bool) -> gpd.GeoDataFrame:
+    """Every place of a method that says where, less those that `exclude`, `min_distance_m` and `count` leave out."""
+    sampling = ask.sampling
+    frames = []
+    for frame in METHODS[sampling.method].sample(ask):
+        if lost := int((~np.isfinite(frame["x"].to_numpy(np.float64))).sum()):
+            log.warning("place: %d places lie where %s is not defined: left out", lost, ask.chips.crs)
+        frames.append(_complete(ask, frame))
+    places = pd.concat([f for f in frames if len(f)] or frames[:1], ignore_index=True)
+    if repeats:
+        places = places.drop_duplicates(["crs", "x", "y"], ignore_index=True)
+    if places.empty:
+        return places
+    places["reason"] = ""
+    if allowed is not None:
+        places = places[allowed(places)].reset_index(drop=True)
+    if len(places) and ask.chips.crs == "utm":
+        places.loc[overlapping(places, ask.chips.max_overlap), "reason"] = "overlap"
+    if sampling.method == "stratified" or (not sampling.min_distance_m and sampling.count is None):
+        return places  # strata are known, and their places chosen, after the survey
+    own = places[places["reason"] == ""]
+    own = own.iloc[np.argsort(turns(own, sampling.seed), kind="stable")]
+    return own[Thinner(sampling.min_distance_m, None).add(own, sampling.count)].reset_index(drop=True)
 
 
-def _in_utm(
-    area: AreaOfInterest, zone: int, north: bool, size: int, resolution: float, anchor: object
-) -> pd.DataFrame:
-    lattice = Lattice(
-        f"EPSG:{(32600 if north else 32700) + zone}", _anchor(anchor, north=north), size, resolution
-    )
-    reach = 6.0 if area.geometry.bounds[3] > 55 else 0.0
-    # A footprint may lie in the area while its centre is a little beyond the zone's edge.
-    pad = 2 * lattice.side / 20_000
-    west, east = zone * 6 - 186 - reach - pad, zone * 6 - 180 + reach + pad
-    south, top = (-pad, 84.0) if north else (-84.0, pad)
-    turns = [shapely.box(max(west + t, -180), south, min(east + t, 180), top) for t in (0, 360, -360)
-             if west + t < 180 and east + t > -180]  # fmt: skip
-    clipped = shapely.intersection(area.geometry, shapely.union_all(turns))
-    if clipped.is_empty:
-        return _empty()
-    frame: pd.DataFrame = _in_lattice(lattice, area, clipped)
-    lon, lat = frame["lon"].to_numpy(np.float64), frame["lat"].to_numpy(np.float64)
-    own: pd.DataFrame = frame[(utm_zones(lon, lat) == zone) & ((lat >= 0) == north)]
-    return own
-
-
-def _empty() -> pd.DataFrame:
-    return pd.DataFrame(
-        columns=["crs", "x", "y", "size", "resolution", "lon", "lat", "w", "s", "e", "n", "geometry"]
-    )
-
-
-def _bounds_in(crs: str, bounds: FloatArray) -> FloatArray:
-    """Bounds of lon/lat boxes (n, 4) in another CRS, from their densified outlines; fewer where some lie nowhere."""
-    w, s, e, n = (bounds[:, [k]] for k in range(4))
-    t = np.linspace(0, 1, 65)
-    lon = np.concatenate([w + (e - w) * t, e + 0 * t, w + (e - w) * t, w + 0 * t], axis=1)
-    lat = np.concatenate([s + 0 * t, s + (n - s) * t, n + 0 * t, s + (n - s) * t], axis=1)
-    x, y = (a.reshape(lon.shape) for a in reproject(lon.ravel(), lat.ravel(), "EPSG:4326", crs))
-    good = np.isfinite(x) & np.isfinite(y)
-    if not good.any():
-        raise RecipeError(f"area: does not lie where {crs} is defined")
-    x0, y0 = (np.where(good, a, np.inf).min(axis=1) for a in (x, y))
-    x1, y1 = (np.where(good, a, -np.inf).max(axis=1) for a in (x, y))
-    return np.stack([x0, y0, x1, y1], axis=-1)[good.any(axis=1)]
-
-
-def _cells(lattice: Lattice, geometry: BaseGeometry) -> tuple[FloatArray, FloatArray]:
-    """Columns and rows of all cells that the parts of a lon/lat geometry may meet, and a rim of one."""
-    boxes = _bounds_in(lattice.crs, shapely.bounds(shapely.get_parts(geometry)))
-    low = np.floor((boxes[:, :2] - lattice.anchor) / lattice.side).astype(np.int64) - 1
-    high = np.ceil((boxes[:, 2:] - lattice.anchor) / lattice.side).astype(np.int64) + 1
-    count = int(np.prod(high - low, axis=1).sum())
-    if count > MAX_PLACES:
+def _drawn(ask: Ask, allowed: Keep | None) -> gpd.GeoDataFrame:
+    """As many places as asked for, of a method that chooses freely: in the order of drawing, if there is room."""
+    sampling, count = ask.sampling, ask.sampling.count
+    if count is None:
         raise RecipeError(
-            f"area: {count:,} chips of {lattice.size} px at {lattice.resolution:g} would fill it",
-            hint="is `chips.resolution` in the units of `chips.crs`?",
+            f"chips.sampling.count: is missing: method {sampling.method} goes on until it is reached"
         )
-    # One number a cell, by rows: parts whose boxes overlap share cells.
-    first, width = low[:, 0].min(), high[:, 0].max() - low[:, 0].min()
-    numbers = [
-        (np.arange(r0, r1)[:, None] * width + np.arange(c0, c1) - first).ravel()
-        for (c0, r0), (c1, r1) in zip(low, high, strict=True)
+    if count > MAX_PLACES:
+        raise RecipeError(f"chips.sampling.count: more than {MAX_PLACES:,}")
+    thinner = Thinner(sampling.min_distance_m, ask.chips.max_overlap)
+    frames = METHODS[sampling.method].sample(ask)
+    taken: list[gpd.GeoDataFrame] = []
+    seen = pd.MultiIndex.from_arrays([[], [], []])
+    found, idle = 0, 0
+    while found < count and idle < PATIENCE:
+        # More at once as places grow many: who stays does not depend on it.
+        draws = list(islice(frames, max(1, min(found, count - found) // DRAW)))
+        places = pd.concat([_complete(ask, frame) for frame in draws], ignore_index=True)
+        corners = pd.MultiIndex.from_frame(places[["crs", "x", "y"]])
+        places = places[~corners.duplicated() & ~corners.isin(seen)]
+        if allowed is not None and len(places):
+            places = places[allowed(places)]
+        places = places[thinner.add(places, count - found)]
+        taken.append(places)
+        seen = seen.append(pd.MultiIndex.from_frame(places[["crs", "x", "y"]])) if len(places) else seen
+        found += len(places)
+        idle = 0 if len(places) else idle + 1
+    if found < count:
+        log.warning("place: there is room for %d of %d places", found, count)
+    whole = pd.concat([f for f in taken if len(f)] or taken[:1], ignore_index=True)
+    return whole.assign(reason="")
+
+
+def _complete(ask: Ask, corners: pd.DataFrame) -> gpd.GeoDataFrame:
+    """Chips of some corners that the area holds, in their order, with centres and footprints."""
+    chips, area = ask.chips, ask.area
+    side = chips.placed * chips.metres_per_pixel
+    corners = corners.reset_index(drop=True).assign(size=chips.placed, resolution=chips.metres_per_pixel)
+    parts = [_whole(rows, str(crs), side, area) for crs, rows in corners.groupby("crs", sort=False)] or [
+        _whole(corners, "EPSG:4326", side, area)
     ]
-    row, col = np.divmod(np.unique(np.concatenate(numbers)), width)
-    return (col + first).astype(np.float64), row.astype(np.float64)
+    whole = pd.concat(parts).sort_index().reset_index(drop=True) if len(parts) > 1 else parts[0]
+    return gpd.GeoDataFrame(whole, geometry="geometry", crs=4326)
 
 
-def _in_lattice(lattice: Lattice, area: AreaOfInterest, geometry: BaseGeometry) -> pd.DataFrame:
-    """Lattice cells near a part of the area whose centre, or footprint, the area holds."""
-    side, (ax, ay) = lattice.side, lattice.anchor
-    cols, rows = _cells(lattice, geometry)
-    x, y = ax + cols * side, ay + (rows + 1) * side
-    lon, lat = reproject(x + side / 2, y - side / 2, lattice.crs, "EPSG:4326")
-    keep = np.isfinite(lon) & np.isfinite(lat)
-    if area.rule == "centre":
+def _whole(rows: pd.DataFrame, crs: str, side: float, area: AreaOfInterest | None) -> pd.DataFrame:
+    """Chips of one CRS, with centres and footprints; those that the area holds, where there is one."""
+    x, y = rows["x"].to_numpy(np.float64), rows["y"].to_numpy(np.float64)
+    if "lon" in rows:
+        lon, lat = rows["lon"].to_numpy(np.float64), rows["lat"].to_numpy(np.float64)
+    else:
+        lon, lat = reproject(x + side / 2, y - side / 2, crs, "EPSG:4326")
+    keep = np.isfinite(x) & np.isfinite(y) & np.isfinite(lon) & np.isfinite(lat)
+    if area is not None and area.rule == "centre":
         keep[keep] = area.holds_points(lon[keep], lat[keep])
-    x, y, lon, lat = x[keep], y[keep], lon[keep], lat[keep]
-    footprints, boxes = _footprints(lattice, x, y)
-    frame = pd.DataFrame(
-        {
-            "crs": lattice.crs,
-            "x": x,
-            "y": y,
-            "size": lattice.size,
-            "resolution": lattice.resolution,
-            "lon": lon,
-            "lat": lat,
-        }
-    ).assign(w=boxes[:, 0], s=boxes[:, 1], e=boxes[:, 2], n=boxes[:, 3], geometry=footprints)
-    return frame if area.rule == "centre" else frame[area.holds_footprints(footprints)]
-
-
-def _footprints(lattice: Lattice, x: FloatArray, y: FloatArray) -> tuple[npt.NDArray[np.object_], FloatArray]:
-    """Lon/lat polygons and (w, s, e, n) of chips; one across ±180° is cut there and has w > e."""
-    side = lattice.side
-    t = np.array([0, 0.5])
-    xs = np.concatenate([t, [1, 1], 1 - t, [0, 0]]) * side
-    ys = np.concatenate([[0, 0], t, [1, 1], 1 - t]) * side
-    lon, lat = reproject((x[:, None] + xs).ravel(), (y[:, None] - ys).ravel(), lattice.crs, "EPSG:4326")
-    lon, lat = lon.reshape(-1, 8), lat.reshape(-1, 8)
-    crosses = np.ptp(lon, axis=1) > 180 if len(lon) else np.zeros(0, np.bool_)
-    unwrapped = np.where(crosses[:, None] & (lon < 0), lon + 360, lon)
-    polygons = np.asarray(shapely.polygons(np.stack([unwrapped, lat], axis=-1)), np.object_)
-    for i in np.flatnonzero(crosses):
-        east = shapely.intersection(polygons[i], shapely.box(0, -90, 180, 90))
-        west = shapely.intersection(polygons[i], shapely.box(180, -90, 360, 90))
-        polygons[i] = shapely.union_all([east, shapely.transform(west, lambda c: c - [360, 0])])
-    boxes = np.stack(
-        [unwrapped.min(axis=1), lat.min(axis=1), unwrapped.max(axis=1), lat.max(axis=1)], axis=-1
+    shapes, boxes = footprints(crs, side, x[keep], y[keep])
+    found: pd.DataFrame = rows[keep].assign(
+        lon=lon[keep],
+        lat=lat[keep],
+        w=boxes[:, 0],
+        s=boxes[:, 1],
+        e=boxes[:, 2],
+        n=boxes[:, 3],
+        geometry=shapes,
     )
-    boxes[:, 2] = np.where(boxes[:, 2] > 180, boxes[:, 2] - 360, boxes[:, 2])
-    return polygons, boxes
+    if area is not None and area.rule != "centre":
+        found = found[area.holds_footprints(shapes)]
+    return found
 
 
-def _overlapping(places: pd.DataFrame, max_overlap: float) -> npt.NDArray[np.bool_]:
-    """Chips that share more than `max_overlap` of their ground with a kept chip of a lower-numbered zone."""
-    codes = places["crs"].str.removeprefix("EPSG:").astype(int).to_numpy()
-    x, y = places["x"].to_numpy(np.float64), places["y"].to_numpy(np.float64)
-    side = float(places["size"].iloc[0] * places["resolution"].iloc[0])
-    dropped = np.zeros(len(places), np.bool_)
-    done: list[int] = []
-    # North before south: at the equator two lattices of one zone meet.
-    for code in sorted(set(codes.tolist()), key=lambda c: (c % 100, c)):
-        own = np.flatnonzero(codes == code)
-        # Zones that can meet: Svalbard has every other one only, and 60 meets 1.
-        for lower in [c for c in done if (code - c) % 100 in {0, 1, 2, 58, 59}]:
-            other = np.flatnonzero((codes == lower) & ~dropped)
-            shares = _shares_ground(x, y, side, own, other, f"EPSG:{code}", f"EPSG:{lower}", max_overlap)
-            dropped[own[shares]] = True
-        done.append(code)
-    return dropped
-
-
-def _shares_ground(
-    x: FloatArray,
-    y: FloatArray,
-    side: float,
-    own: IntArray,
-    other: IntArray,
-    crs: str,
-    lower: str,
-    limit: float,
-) -> npt.NDArray[np.bool_]:
-    """For each of `own`: whether it overlaps one of `other` by more than `limit` of a chip, judged in `lower`."""
-    hit = np.zeros(len(own), np.bool_)
-    cx, cy = reproject(x[own] + side / 2, y[own] - side / 2, crs, lower)
-    good = np.flatnonzero(np.isfinite(cx) & np.isfinite(cy))
-    if not len(good) or not len(other):
-        return hit
-    from scipy.spatial import cKDTree  # noqa: PLC0415 - dear to import, and an area in one zone has no use for it
-
-    tree = cKDTree(np.c_[x[other] + side / 2, y[other] - side / 2])
-    near = tree.query_ball_point(np.c_[cx[good], cy[good]], r=1.5 * side)
-    for i, found in zip(good, near, strict=True):
-        if not found:
-            continue
-        k = own[i]
-        ring = reproject(
-            x[k] + np.array([0, 1, 1, 0]) * side, y[k] - np.array([0, 0, 1, 1]) * side, crs, lower
-        )
-        mine = shapely.polygons(np.stack(ring, axis=-1))
-        theirs = shapely.box(x[other[found]], y[other[found]] - side, x[other[found]] + side, y[other[found]])
-        # A millionth of a chip is the noise of the projections, not ground.
-        hit[i] = bool((shapely.area(shapely.intersection(mine, theirs)) / side**2 > max(limit, 1e-6)).any())
-    return hit
-
-
-def _number(value: float) -> str:
-    """Twelve figures: 0.01 mm of a northing, 0.1 mm of a degree, and no noise of sums and products."""
-    decimals = 11 - max(int(np.floor(np.log10(abs(value)))), 0) if value else 0
-    text = f"{value:.{decimals}f}"
-    text = text.rstrip("0").rstrip(".") if decimals else text
-    return text.replace("-", "n").replace(".", "p")
-
-
-def crs_name(crs: str) -> str:
-    """``EPSG:n`` of a CRS text where it has a code, else its WKT2."""
-    parsed = parse_crs(crs)
-    code = parsed.to_epsg()
-    return f"EPSG:{code}" if code else str(parsed.to_wkt("WKT2_2019"))
-
-
-def crs_label(crs: str) -> str:
-    """Short name of a CRS for keys: its EPSG number, else eight characters of a hash of its WKT."""
-    code = parse_crs(crs).to_epsg()
-    if code:
-        return str(code)
-    return "x" + hashlib.sha256(pyproj.CRS(crs).to_wkt().encode()).hexdigest()[:8]
-
-
-def _keys(places: pd.DataFrame) -> pd.Series[str]:
-    """``CRS-X-Y-SIZE-RESOLUTION`` of the upper left corner: the same for the same place in any build."""
-    labels = {crs: crs_label(crs) for crs in places["crs"].unique()}
-    return pd.Series(
-        [
-            f"{labels[crs]}-{_number(x)}-{_number(y)}-{size}-{_number(resolution)}"
-            for crs, x, y, size, resolution in zip(
-                places["crs"], places["x"], places["y"], places["size"], places["resolution"], strict=True
-            )
-        ],
-        index=places.index,
+def _cut(places: pd.DataFrame, chips: Chips) -> pd.DataFrame:
+    """Every chip cut into n by n, from its upper left corner, in its own CRS."""
+    assert chips.subdivide is not None  # noqa: S101 - who asks has looked
+    n, px, step = chips.subdivide.n, chips.subdivide.px, chips.metres_per_pixel
+    row, col = (np.tile(a.ravel(), len(places)) for a in np.mgrid[0:n, 0:n])
+    whole = places.drop(columns=["lon", "lat", "w", "s", "e", "n", "geometry"])
+    parts = whole.loc[whole.index.repeat(n * n)].reset_index(drop=True)
+    parts = parts.assign(
+        x=parts["x"] + col * px * step, y=parts["y"] - row * px * step, size=px, part_row=row, part_col=col
+    )
+    return pd.concat(
+        [_whole(rows, str(crs), px * step, None) for crs, rows in parts.groupby("crs", sort=False)],
+        ignore_index=True,
     )
 
 
@@ -353,3 +256,22 @@ def search_cells(places: pd.DataFrame) -> list[tuple[float, float, float, float]
         reach = float((own.loc[crossing, "e"] + 180).max()), float(own.loc[crossing, "w"].min())
         boxes += [(-180.0, south, -180.0 + reach[0], north), (reach[1], south, 180.0, north)]
     return boxes
+
+
+def area_cells(area: AreaOfInterest) -> list[tuple[float, float, float, float]]:
+    """The same for the ground of an area, where scenes are searched before there are places."""
+    return list(_tiles(area))
+
+
+def _tiles(area: AreaOfInterest) -> Iterator[tuple[float, float, float, float]]:
+    shapely.prepare(area.geometry)
+    for part in shapely.get_parts(area.geometry):
+        w, s, e, n = part.bounds
+        if (e - w) * (n - s) > 400:  # a continent: its parts are not worth a request each
+            yield w, s, e, n
+            continue
+        for y in np.arange(s, n, CELL_DEGREES).tolist():
+            for x in np.arange(w, e, CELL_DEGREES).tolist():
+                box = shapely.intersection(part, shapely.box(x, y, x + CELL_DEGREES, y + CELL_DEGREES))
+                if not box.is_empty and box.area > 0:
+                    yield box.bounds

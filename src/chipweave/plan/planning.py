@@ -18,20 +18,25 @@ import pyarrow.parquet as pq
 import shapely
 
 from chipweave import catalog
-from chipweave.errors import TransientSourceError, UsageError, YieldError
+from chipweave.errors import RecipeError, TransientSourceError, UsageError, YieldError
 from chipweave.files import sha256_file
-from chipweave.model import Fate
-from chipweave.pixels import spare
+from chipweave.model import Fate, Scene
+from chipweave.pixels import gdal_session, spare
 from chipweave.plan import lockfile, tables
-from chipweave.plan.area import AreaOfInterest, read_area
+from chipweave.plan.area import EVERYWHERE, AreaOfInterest, read_area
 from chipweave.plan.decide import ChipTable, batch_chips, fates_of, label_layers_of, split_chips
+from chipweave.plan.grids import times_finer
 from chipweave.plan.layers import BuildLayers, build_layers
 from chipweave.plan.lockfile import LockFile
-from chipweave.plan.place import place_chips, search_cells
+from chipweave.plan.place import area_cells, place_chips, search_cells
+from chipweave.plan.quota import take_quota
 from chipweave.plan.survey import Amendment
 from chipweave.plan.surveying import Survey, rows_path, survey_task
+from chipweave.plan.times import with_searches
+from chipweave.plan.yields import pair_yields
 from chipweave.progress import Step, tell
 from chipweave.recipe import LoadedRecipe
+from chipweave.recipe.timing import TimeRule
 
 log = logging.getLogger("chipweave")
 
@@ -103,20 +108,31 @@ def make_plan(
     area = read_area(loaded)
     if (folder / "chips.parquet").exists():
         scenes = catalog.read_snapshot(out / SNAPSHOT)
-        layers = build_layers(loaded, requests, scenes, area.centre, own.loader)
-        return Planned(out, pq.read_table(folder / "chips.parquet").to_pandas(), layers, _digest(out, own))
-    places, wkb = _place(loaded, area, folder / "places.parquet")
-    _freeze(out, own, requests, search_cells(places), area.centre, lock)
+        chips = pq.read_table(folder / "chips.parquet").to_pandas()
+        layers = build_layers(loaded, requests, scenes, centre_of(area, chips), own.loader)
+        return Planned(out, chips, layers, _digest(out, own))
+    tiled = _tiled(loaded, out, own, requests, area, lock)
+    places, wkb = _place(loaded, area, folder / "places.parquet", tiled.scenes if tiled is not None else ())
+    centre = centre_of(area, places)
+    requests = tuple(with_searches(requests, places, loaded))
+    _freeze(out, own, requests, search_cells(places), centre, lock, tiled)
     scenes = catalog.read_snapshot(out / SNAPSHOT)
-    layers = build_layers(loaded, requests, scenes, area.centre, own.loader)
+    layers = build_layers(loaded, requests, scenes, centre, own.loader)
     own.methods = {layer: dict(m) for layer, m in layers.methods.items()}
     facts = label_layers_of(loaded, list(layers.reads.labels))
     digest = hashlib.sha256((own.sha256 + own.loader + sha256_file(out / SNAPSHOT)).encode()).hexdigest()
     survey = Survey(places, wkb, layers.reads, facts, digest, tile_px)
     table, amendments = run_survey(loaded, survey, run, out / WORK)
     tables.write_rows(folder / "amendments.parquet", tables.amendment_rows(amendments), tables.AMENDMENTS)
+    by = loaded.recipe.chips.sampling.by
+    if by is not None:
+        table = take_quota(loaded, table, layers.reads.labels[by].legend)
     table = _split(loaded, table, own, record)
     table = write_decided(folder, table, survey, out / WORK, tile_px)
+    broken = table[table["state"] == "failed"]
+    if len(broken):
+        first = broken.iloc[0]
+        warn(own, [f"{len(broken)} chips cannot be built, first {first['key']}: {first['error']}"])
     own.stamp("planned")
     own.save(out)
     tables.write_chips(folder / "chips.parquet", table)
@@ -139,9 +155,61 @@ def _split(
     return assigned
 
 
-def _place(loaded: LoadedRecipe, area: AreaOfInterest, path: Path) -> tuple[pd.DataFrame, pa.Array]:
+def centre_of(area: AreaOfInterest, places: pd.DataFrame) -> tuple[float, float]:
+    """A point (lon, lat) by which areas of pixels are judged: of the area, or where there is none of its places."""
+    if area is not EVERYWHERE:
+        return area.centre
+    places = places.drop_duplicates("place")
+    order = np.lexsort((places["place"].to_numpy(dtype=np.str_), places["lat"].abs()))
+    middle = places.iloc[int(order[len(order) // 2])]
+    return float(middle["lon"]), float(middle["lat"])
+
+
+def _tiled(
+    loaded: LoadedRecipe,
+    out: Path,
+    own: LockFile,
+    requests: Sequence[catalog.LayerRequest],
+    area: AreaOfInterest,
+    other: Path | None,
+) -> catalog.LockResult | None:
+    """Scenes that are cut into places, which are searched for before there are any; None where none are.
+
+    Raises
+    ------
+    RecipeError
+        The whole earth would be searched.
+    """
+    sampling = loaded.recipe.chips.sampling
+    if sampling.method != "scene_tiles":
+        return None
+    mine = [r for r in requests if r.layer == sampling.of]
+    if isinstance(loaded.recipe.imagery[mine[0].layer].time, TimeRule):
+        raise RecipeError(
+            f"imagery.{sampling.of}.time: its scenes are tiled before chips have a time of their own",
+            hint="give an interval such as 2021-06-01/2021-08-31",
+        )
+    frozen = out / SNAPSHOT if (out / SNAPSHOT).exists() and own.searches else None
+    if other is not None and frozen is None:
+        _their_lock(other)
+        frozen = other / "plan" / "scenes.parquet"
+    if frozen is not None:
+        scenes = [s for s in catalog.read_snapshot(frozen) if s.layer == sampling.of]
+        return catalog.LockResult(scenes, [], [])
+    if area is EVERYWHERE and loaded.recipe.imagery[mine[0].layer].items is None:
+        raise RecipeError(
+            f"area: is missing: all scenes of {sampling.of} on earth would be tiled",
+            hint=f"give an area, or name the scenes in imagery.{sampling.of}.items",
+        )
+    return catalog.lock(mine, area_cells(area), area.centre)
+
+
+def _place(
+    loaded: LoadedRecipe, area: AreaOfInterest, path: Path, scenes: Sequence[Scene]
+) -> tuple[pd.DataFrame, pa.Array]:
     """Place chips and write them: their table, and their footprints, which are objects nowhere else."""
-    places = place_chips(loaded, area)
+    with gdal_session(loaded.catalogs):  # scenes that are tiled are asked for their grid
+        places = place_chips(loaded, area, scenes)
     tables.write_places(path, places)
     log.info("place: %d chips", int((places["reason"] == "").sum()))
     wkb = pa.array(shapely.to_wkb(places.geometry.to_numpy()), pa.binary())
@@ -160,6 +228,8 @@ def run_survey(
     """
     placed, looked_at = len(survey.places), 0
     log.info("survey: %d places in %d tiles", placed, survey.tiles)
+    for line in pair_yields(survey):
+        log.info("pair: %s", line)
     tell(Step("survey", 0, placed, "places"))
     table = ChipTable(loaded, survey.places)
     amendments: list[Amendment] = []
@@ -188,8 +258,11 @@ def write_decided(
 ) -> pd.DataFrame:
     """Batch the chips and write `matches.parquet` in their order; the table in that order."""
     # `table` has the rows of the places, in which the survey speaks.
-    steps = max((limits.rule.steps for limits in survey.reads.limits.values()), default=1)
-    numbered = batch_chips(table.assign(_row=np.arange(len(table))), tile_px, steps)
+    rules = [limits.rule for limits in survey.reads.limits.values()]
+    steps = max((rule.steps for rule in rules), default=1)
+    dates = int(survey.count.max(initial=1)) if any(rule.stat for rule in rules) else 1
+    times = times_finer(table, survey.reads.imagery.values())
+    numbered = batch_chips(table.assign(_row=np.arange(len(table))), tile_px, steps, dates, times)
     rows = numbered.pop("_row").to_numpy()
     tables.write_matches(
         folder / "matches.parquet", partial(rows_path, work), survey.task[rows], survey.start[rows],
@@ -205,27 +278,38 @@ def _freeze(
     cells: Sequence[tuple[float, float, float, float]],
     centre: tuple[float, float],
     other: Path | None,
+    tiled: catalog.LockResult | None,
 ) -> None:
-    """Freeze the scenes, once: from a search, or from another dataset's snapshot."""
+    """Freeze the scenes, once: from a search, or from another dataset's snapshot; what was `tiled` is there already."""
     path = out / SNAPSHOT
     if path.exists() and own.searches:
         return
     if other is not None:
-        theirs = lockfile.read_lock(other)
-        if theirs is None:
-            raise UsageError(f"--lock {other}: is no dataset")
+        theirs = _their_lock(other)
         wanted = {r.layer for r in requests}
         scenes = [s for s in catalog.read_snapshot(other / "plan" / "scenes.parquet") if s.layer in wanted]
         own.searches = [{**s, "lock": theirs.sha256} for s in theirs.searches]
     else:
-        result = catalog.lock(requests, cells, centre)
-        scenes, own.searches = result.scenes, result.searches
+        known = {s.layer for s in tiled.scenes} if tiled is not None else set()
+        result = catalog.lock([r for r in requests if r.layer not in known], cells, centre)
+        scenes, own.searches = list(result.scenes), list(result.searches)
+        if tiled is not None:
+            scenes = sorted([*scenes, *tiled.scenes], key=lambda s: (s.layer, s.time, s.id))
+            own.searches = [*tiled.searches, *own.searches]
+            warn(own, tiled.warnings)
         warn(own, result.warnings)
     for request in requests:
         log.info("lock: %s: %d scenes", request.layer, sum(s.layer == request.layer for s in scenes))
     catalog.write_snapshot(scenes, path)
     own.stamp("locked")
     own.save(out)
+
+
+def _their_lock(other: Path) -> LockFile:
+    theirs = lockfile.read_lock(other)
+    if theirs is None:
+        raise UsageError(f"--lock {other}: is no dataset")
+    return theirs
 
 
 def still_open(stage: str, errors: Sequence[TransientSourceError], total: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,9 @@ ReadWindow = Callable[[str, Affine, tuple[int, int]], Arrays]
 
 SPARSE = 1.25
 """A common window of more than this many times its chips' own area is cut in two."""
+
+PHASES = 1024
+"""Parts of a pixel by which lattices differ: less is float noise of their coordinates."""
 
 Cells = npt.NDArray[np.int64]
 
@@ -98,7 +102,7 @@ def read_chips(
     Parameters
     ----------
     places
-        Of one CRS, size and resolution, on one lattice.
+        Of one CRS, size and resolution.
     read
         Called once a window; once a place where its window cannot be read: a broken block spoils its own chips
         alone.
@@ -110,34 +114,78 @@ def read_chips(
     place, arrays or the permanent error
         In any order, each place once. A transient error is raised instead.
     """
+    coming = _current.journey.coming(places[0])
+    for frame in frames(places, most):
+        try:
+            with outlook(Outlook(frame.rest, coming)):
+                whole = read(places[0].crs, frame.affine, frame.shape)
+        except PermanentSourceError as error:
+            if len(frame.group) == 1:
+                yield places[frame.group[0]], error
+            else:
+                yield from _each([places[i] for i in frame.group], read)
+            continue
+        for i, (row, col) in zip(frame.group, frame.at, strict=True):
+            size = places[i].size
+            yield places[i], tuple(a[..., row : row + size, col : col + size] for a in whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A common window of some places.
+
+    Parameters
+    ----------
+    group
+        (n,) their numbers.
+    at
+        (n, 2) first row and column of each in it.
+    affine, shape
+        The window.
+    rest
+        How far the chips of all places go on beyond its sides: see `Outlook`.
+    """
+
+    group: npt.NDArray[np.intp]
+    at: Cells
+    affine: Affine
+    shape: tuple[int, int]
+    rest: tuple[float, float, float, float]
+
+
+def frames(places: Sequence[Place], most: int | None = None) -> Iterator[Frame]:
+    """The windows in which `read_chips` reads, in order; chips of several pixel lattices share none."""
+    for own in _lattices(places):
+        for frame in _frames([places[i] for i in own], most):
+            yield replace(frame, group=own[frame.group])
+
+
+def _lattices(places: Sequence[Place]) -> list[npt.NDArray[np.intp]]:
+    """Numbers of the places of each pixel lattice: chips at points, or of a list, need not lie on one."""
+    first = places[0]
+    offsets = np.array([((p.x - first.x) / p.resolution, (p.y - first.y) / p.resolution) for p in places])
+    phase = np.round((offsets - np.floor(offsets)) * PHASES).astype(np.int64) % PHASES
+    _, which = np.unique(phase @ np.array([PHASES, 1]), return_inverse=True)
+    return [np.flatnonzero(which == n) for n in range(int(which.max()) + 1)]
+
+
+def _frames(places: Sequence[Place], most: int | None) -> Iterator[Frame]:
     first = places[0]
     left, top = min(p.x for p in places), max(p.y for p in places)
     cells = np.array(
         [(round((top - p.y) / p.resolution), round((p.x - left) / p.resolution)) for p in places], np.int64
     )
     extent = cells.max(axis=0) + first.size
-    coming = _current.journey.coming(first)
     for group in windows(cells, first.size, most):
         corner = cells[group].min(axis=0)
         shape = cells[group].max(axis=0) + first.size - corner
         x, y = left + float(corner[1]) * first.resolution, top - float(corner[0]) * first.resolution
         affine = Affine(first.resolution, 0.0, x, 0.0, -first.resolution, y)
         before, after = (corner / shape).tolist(), ((extent - corner - shape) / shape).tolist()
-        try:
-            with outlook(Outlook((before[0], after[0], before[1], after[1]), coming)):
-                whole = read(first.crs, affine, (int(shape[0]), int(shape[1])))
-        except PermanentSourceError as error:
-            if len(group) == 1:
-                yield places[group[0]], error
-            else:
-                yield from _each([places[i] for i in group], read)
-            continue
-        for i in group:
-            row, col = cells[i] - corner
-            yield (
-                places[i],
-                tuple(a[..., row : row + first.size, col : col + first.size] for a in whole),
-            )
+        yield Frame(
+            group, cells[group] - corner, affine, (int(shape[0]), int(shape[1])),
+            (before[0], after[0], before[1], after[1]),
+        )  # fmt: skip
 
 
 def _each(places: Sequence[Place], read: ReadWindow) -> Iterator[tuple[Place, Arrays | PermanentSourceError]]:

@@ -1,4 +1,7 @@
-"""Measure before moving pixels: masks of candidate scenes, and labels where a `keep` rule asks for them."""
+"""Measure before moving pixels: masks of candidate scenes, and labels where a `keep` rule asks for them.
+
+Where a layer has no mask its first band tells what is data.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,27 @@ from chipweave.errors import PermanentSourceError
 from chipweave.labels import LabelRead, class_shares, compose_labels, read_label
 from chipweave.model import Place, Scene
 from chipweave.pixels import LayerRead, compose_masks, end_tile, gdal_session, mask_shares, read_mask
+from chipweave.pixels.ahead import ahead
+from chipweave.pixels.masks import Mask
 from chipweave.plan.columns import Candidate
+from chipweave.plan.coming import of_masks
+from chipweave.plan.grids import on_grid
+from chipweave.plan.pairs import with_partners
 from chipweave.plan.regions import Arrays, read_chips
-from chipweave.plan.select import Choice, Limits, Measured
+from chipweave.plan.select import NOWHEN, Choice, Limits, Measured, When
 
 
 @dataclass(frozen=True, slots=True)
 class ChipScenes:
-    """A place, the candidates of each imagery layer, and the rasters of each label layer, all in order."""
+    """A place, the candidates of each imagery layer, and the rasters of each label layer, all in order.
+
+    `when` says, by layer, what its rule asks for beside candidates.
+    """
 
     place: Place
     candidates: Mapping[str, Sequence[Candidate]]
     labels: Mapping[str, tuple[str, ...]]
+    when: Mapping[str, When] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +98,10 @@ def survey_tile(
     amendments: list[Amendment] = []
     with gdal_session(reads.catalogs):
         for layer, read in reads.imagery.items():
-            choices, passed = choose_scenes(chips, layer, read, reads.limits[layer], reads.scenes[layer])
+            scenes = reads.scenes[layer]
+            own = with_partners(chips, layer, reads.limits, scenes, {k: f.choices for k, f in found.items()})
+            own = on_grid(own, read)
+            choices, passed = choose_scenes(own, layer, read, reads.limits[layer], scenes)
             amendments += passed
             for key, choice in choices.items():
                 found[key].choices[layer] = choice
@@ -108,19 +123,24 @@ def choose_scenes(
 
     A chip is decided when its layer's rule has enough, such as one candidate without bad or missing pixels.
     """
-    measured: dict[str, list[Measured]] = {chip.place.key: [] for chip in chips}
-    waiting = {chip.place.key: chip.candidates[layer] for chip in chips}
+    looks = {
+        chip.place.key: limits.rule.look(chip.candidates[layer], limits, chip.when.get(layer, NOWHEN))
+        for chip in chips
+    }
     places = {chip.place.key: chip.place for chip in chips}
     amendments: list[Amendment] = []
     active = list(places)
+    foreseen = stage == "survey"  # what the first wave reads: see `coming.of_survey`
     while active:
-        wave = {key: waiting[key][0] for key in active if waiting[key]}
-        waiting |= {key: waiting[key][1:] for key in wave}
+        wave = {key: wanted for key in active if (wanted := looks[key].next()) is not None}
+        if not foreseen:
+            queues = {key: candidate.scenes for key, candidate in wave.items() if not candidate.broken}
+            ahead.expect(of_masks(queues, places, read, scenes))
+        foreseen = False
         for key, result in _measure(wave, places, layer, read, scenes, stage, amendments).items():
-            measured[key].append(result)
-        active = [key for key in wave if waiting[key] and not limits.rule.enough(measured[key], limits)]
-    choices = {key: limits.rule.choose(measured[key], limits, waiting[key]) for key in places}
-    return choices, amendments
+            looks[key].add(*result)
+        active = list(wave)
+    return {key: look.choice() for key, look in looks.items()}, amendments
 
 
 def _measure(
@@ -131,20 +151,19 @@ def _measure(
     scenes: Mapping[str, Scene],
     stage: str,
     amendments: list[Amendment],
-) -> dict[str, Measured]:
+) -> dict[str, tuple[Measured, Mask | None]]:
     """One candidate of each chip: its masks laid over each other until no pixel is missing."""
-    results: dict[str, Measured] = {}
+    results: dict[str, tuple[Measured, Mask | None]] = {}
     masks: dict[str, list[Any]] = defaultdict(list)
     left: dict[str, list[str]] = {}
     for key, candidate in wave.items():
-        blind = read.mask is None or any(read.mask.band in scenes[s].missing for s in candidate.scenes)
+        blind = read.mask is not None and any(read.mask.band in scenes[s].missing for s in candidate.scenes)
         if candidate.broken:
-            results[key] = Measured(candidate)
+            results[key] = Measured(candidate), None
         elif blind:
             # No mask to read: it counts as clear, and its footprint tells what it covers.
-            results[key] = Measured(
-                candidate, cloud=0.0, valid=1.0 if candidate.coverage > 0.999999 else candidate.coverage
-            )
+            valid = 1.0 if candidate.coverage > 0.999999 else candidate.coverage
+            results[key] = Measured(candidate, cloud=0.0, valid=valid), None
         else:
             left[key] = list(candidate.scenes)
     served: dict[str, list[str]] = {key: [] for key in left}
@@ -167,15 +186,17 @@ def _measure(
             for k, q in left.items()
             if q and (not masks[k] or mask_shares(compose_masks(masks[k]))[1] < 1)
         }
+        ahead.expect(of_masks(left, places, read, scenes))
     for key, items in served.items():
         candidate = wave[key]
         refused = {a.item for a in amendments if a.key == key and a.layer == layer}
         kept = tuple(s for s in candidate.scenes if s not in refused)
         if not items:
-            results[key] = Measured(replace(candidate, broken=errors[key].message))
+            results[key] = Measured(replace(candidate, broken=errors[key].message)), None
             continue
-        cloud, valid = mask_shares(compose_masks(masks[key]))
-        results[key] = Measured(replace(candidate, scenes=kept), cloud=cloud, valid=valid)
+        whole = compose_masks(masks[key])
+        cloud, valid = mask_shares(whole)
+        results[key] = Measured(replace(candidate, scenes=kept), cloud=cloud, valid=valid), whole
     return results
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import shapely
@@ -21,14 +22,20 @@ import shapely
 from chipweave.errors import TransientSourceError
 from chipweave.files import atomic_path, atomic_write_text
 from chipweave.model import Place
+from chipweave.pixels import gdal_session
+from chipweave.pixels.ahead import Wish, ahead
 from chipweave.pixels.blocks import Sides
 from chipweave.plan import tables
 from chipweave.plan.batches import WORTH_PX, tile_names
 from chipweave.plan.columns import Ints, Lists, Matched
-from chipweave.plan.match import Pool
+from chipweave.plan.coming import of_survey
+from chipweave.plan.grids import finer, times_finer
+from chipweave.plan.match import Pool, Shapes
+from chipweave.plan.pairs import may_lack
 from chipweave.plan.regions import journey
-from chipweave.plan.select import Choice
+from chipweave.plan.select import Choice, When
 from chipweave.plan.survey import Amendment, ChipScenes, Found, Reads, survey_tile
+from chipweave.plan.times import ticks_of, time_column, when_columns, when_of
 
 CHUNK = 20_000
 """Places that are matched together: with 73 dates of each some hundred megabytes."""
@@ -41,6 +48,7 @@ class TileScenes:
     places: tuple[Place, ...]
     candidates: Mapping[str, Matched]
     labels: Mapping[str, Lists]
+    when: Mapping[str, tuple[When, ...]] = field(default_factory=dict)
 
     def chips(self) -> list[ChipScenes]:
         """The same as objects."""
@@ -49,6 +57,7 @@ class TileScenes:
                 place,
                 {layer: own.queue(i) for layer, own in self.candidates.items()},
                 {layer: own.of(i) for layer, own in self.labels.items()},
+                {layer: own[i] for layer, own in self.when.items()},
             )
             for i, place in enumerate(self.places)
         ]
@@ -63,6 +72,10 @@ class SurveyTask:
     tiles: tuple[TileScenes, ...]
     reads: Reads
     label_facts: tuple[str, ...]
+
+    def coming(self) -> Iterator[Wish]:
+        """What is read first for each of its tiles."""
+        return of_survey((tile.chips() for tile in self.tiles), self.reads, self.label_facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +151,9 @@ class Survey:
         own = np.flatnonzero((self.places["reason"] == "").to_numpy())
         if not len(own):
             return own, np.zeros(1, np.int64)
-        codes, _ = pd.factorize(tile_names(self.places.iloc[own], self._tile_px), sort=True)
+        places = self.places.iloc[own]
+        fine = finer(places, times_finer(places, self.reads.imagery.values()))
+        codes, _ = pd.factorize(tile_names(fine, self._tile_px), sort=True)
         order = np.argsort(codes, kind="stable")
         starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
         return own[order], np.append(starts, len(own))
@@ -151,29 +166,47 @@ class Survey:
     def tasks(self) -> Iterator[SurveyTask]:
         """Tasks, each made when it is asked for."""
         scenes = self.reads.scenes
-        pools = {n: Pool(list(scenes[n].values()), read.bands) for n, read in self.reads.imagery.items()}
         rasters = {
             n: Pool([s for s in scenes[n].values() if read.band in s.assets], ())
             for n, read in self.reads.labels.items()
         }
+        spared = may_lack(self.reads.limits)
         rows, starts = self._tiles
         first = 0
         while first < len(starts) - 1:
             last = max(int(np.searchsorted(starts, starts[first] + CHUNK, "right")) - 1, first + 1)
             chunk = rows[starts[first] : starts[last]]
-            footprints = np.asarray(
-                shapely.from_wkb(self._wkb.take(pa.array(chunk)).to_numpy(zero_copy_only=False)), np.object_
-            )
-            crs = self.places["crs"].to_numpy()[chunk]
-            matched = {n: pool.candidates(footprints, crs) for n, pool in pools.items()}
+            footprints, crs = self._ground(chunk)
+            matched = {n: self.candidates_of(n, chunk) for n in self.reads.imagery}
             labels = {n: pool.rasters(footprints, crs) for n, pool in rasters.items()}
             self.candidates += sum(len(m.cloud) for m in matched.values())
             firsts = [*(m.first for m in matched.values()), *(r.first for r in labels.values())]
             for number, first_of in enumerate(firsts):
+                if self.layers[number] in spared:
+                    continue
                 none = chunk[np.diff(first_of) == 0]
                 self.lacking[none[self.lacking[none] < 0]] = number
             yield from self._of_chunk(chunk, starts[first : last + 1] - starts[first], matched, labels)
             first = last
+
+    @cached_property
+    def _pools(self) -> dict[str, Pool]:
+        scenes = self.reads.scenes
+        return {n: Pool(list(scenes[n].values()), read.bands) for n, read in self.reads.imagery.items()}
+
+    def _ground(self, rows: Ints) -> tuple[Shapes, npt.NDArray[np.object_]]:
+        """Footprints and CRS of places by their rows."""
+        wkb = self._wkb.take(pa.array(rows)).to_numpy(zero_copy_only=False)
+        return np.asarray(shapely.from_wkb(wkb), np.object_), self.places["crs"].to_numpy()[rows]
+
+    def candidates_of(self, layer: str, rows: Ints) -> Matched:
+        """Candidates of a layer at places by their rows, in each chip's own time, where it has one."""
+        matched = self._pools[layer].candidates(*self._ground(rows))
+        column = time_column(layer)
+        if column not in self.places:
+            return matched
+        texts = self.places[column].iloc[rows].tolist()
+        return matched.between(*ticks_of(texts, self.reads.limits[layer].rule))
 
     def _of_chunk(
         self, chunk: Ints, starts: Ints, matched: Mapping[str, Matched], labels: Mapping[str, Lists]
@@ -198,6 +231,7 @@ class Survey:
                 self._places_of(chunk[part]),
                 {n: m.take(part) for n, m in matched.items()},
                 {n: r.take(part) for n, r in labels.items()},
+                self._when(chunk[part]),
             )
             for part in parts
         )
@@ -216,8 +250,18 @@ class Survey:
         digest = hashlib.sha256(keys.encode()).hexdigest()
         return SurveyTask(number, digest, tiles, replace(self.reads, scenes=scenes), self._facts)
 
+    def _when(self, rows: Ints) -> dict[str, tuple[When, ...]]:
+        """What rules ask for beside candidates, by layer."""
+        timed = [n for n, limits in self.reads.limits.items() if limits.rule.timed]
+        if not timed:
+            return {}
+        names = list(dict.fromkeys(c for n in timed for c in when_columns(n, self.places.columns.tolist())))
+        values = zip(*(self.places[name].iloc[rows].tolist() for name in names), strict=True)
+        own = [dict(zip(names, row, strict=True)) for row in values]
+        return {n: tuple(when_of(row, n) for row in own) for n in timed}
+
     def _places_of(self, rows: Ints) -> tuple[Place, ...]:
-        own = self.places[["place", "crs", "x", "y", "size", "resolution"]].iloc[rows]
+        own = self.places[["key", "crs", "x", "y", "size", "resolution"]].iloc[rows]
         return tuple(Place(*row) for row in zip(*(own[n].tolist() for n in own), strict=True))
 
     def settle(self, content: Mapping[str, Any]) -> Surveyed:
@@ -258,7 +302,11 @@ def survey_task(task: SurveyTask, work: Path) -> dict[str, Any] | TransientSourc
     labels: dict[str, Mapping[str, tuple[str, ...]]] = {}
     amendments: list[Amendment] = []
     try:
-        with journey([tile.places for tile in task.tiles], _later(task.tiles[0].places[0])):
+        with (
+            gdal_session(task.reads.catalogs),
+            journey([tile.places for tile in task.tiles], _later(task.tiles[0].places[0])),
+        ):
+            ahead.begin(task.digest, task.coming)
             for tile in task.tiles:
                 chips = tile.chips()
                 own, passed = survey_tile(chips, task.reads, task.label_facts)
@@ -304,6 +352,8 @@ def _receipt(
 
 def _line(choice: Choice, steps: int) -> tuple[bool, str, str, str, float, float]:
     said = (choice.chosen, choice.reason, choice.error, choice.href)
+    if choice.figures is not None:
+        return (*said, *choice.figures)
     if choice.chosen:  # as in the sample: a step that is missing has no valid pixel
         cloud = sum(m.cloud for m in choice.steps) / choice.taken
         return (*said, cloud, sum(m.valid for m in choice.steps) / steps)

@@ -6,7 +6,7 @@ What weave does comes from these files alone, so a resumed build reads the same 
 from __future__ import annotations
 
 import io
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -90,7 +90,9 @@ def match_table(
     """Rows of `matches.parquet` of surveyed chips, all but their batch, and how many each chip has.
 
     One row an item: of imagery the candidates in their ranking, then the rasters of each label in reading order.
-    Chosen candidates have rank 0 and a step each; all others stand behind them, at step 0.
+    Chosen candidates have rank 0 and a step each; all others stand behind them, at step 0. Where several make one
+    step together they have the ranks 0, 1, …; where steps have windows of their own, others stand at the step that
+    they were looked at for.
     """
     rows: list[tuple[Any, ...]] = []
     owners: list[int] = []
@@ -100,7 +102,7 @@ def match_table(
             skip = len(choice.rest) if choice.rest is not None else 0
             rows += _imagery_rows(key, layer, choice, skip)
             if choice.rest is not None and skip:
-                first = sum(not m.candidate.broken for m in choice.ranked) - max(choice.taken - 1, 0)
+                first = sum(not m.candidate.broken for m in choice.ranked) - choice.taken + choice.depth
                 left[id(choice.rest.matched)].append(_Left(number, layer, first, choice.rest))
         for layer, items in labels[key].items():
             edition = reads.scenes[layer][items[0]].edition if items else ""
@@ -177,9 +179,11 @@ def _left_rows(left: Sequence[_Left], keys: pa.Array) -> tuple[pa.Table, Ints]:
 def _imagery_rows(key: str, layer: str, choice: Choice, skip: int) -> list[tuple[Any, ...]]:
     """Rows of the ranking; `skip` ranks are left free before what cannot serve."""
     rows = []
+    taken: Counter[int] = Counter()
     for at, m in enumerate(choice.ranked):
-        chosen = at < choice.taken
-        step, rank = (at, 0) if chosen else (0, at - max(choice.taken - 1, 0))
+        chosen, step = at < choice.taken, choice.step(at)
+        rank = taken[step] if chosen else at - choice.taken + choice.depth
+        taken[step] += 1
         rank += skip if m.candidate.broken else 0
         c = m.candidate
         cloud, valid = (m.cloud, m.valid) if m.measured else (None, None)
@@ -257,6 +261,6 @@ def amendment_rows(amendments: Iterable[Amendment]) -> list[dict[str, str]]:
 def place_of(row: Mapping[str, Any]) -> Place:
     """Place of a row of the chips or places table."""
     return Place(
-        key=str(row["place"]), crs=str(row["crs"]), x=float(row["x"]), y=float(row["y"]),
+        key=str(row["key"]), crs=str(row["crs"]), x=float(row["x"]), y=float(row["y"]),
         size=int(row["size"]), resolution=float(row["resolution"]),
     )  # fmt: skip

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from chipweave.recipe import keep
+from chipweave.recipe.interval import interval
 from chipweave.recipe.places import needs_area
 
 Path = tuple[str | int, ...]
@@ -34,7 +35,7 @@ def crosscheck(raw: Mapping[str, Any]) -> list[Problem]:
     raw
         The recipe as a mapping; what has the wrong type is passed over, since the models report it.
     """
-    return [*_presence(raw), *_layer_names(raw), *_layer_references(raw), *_keep(raw)]
+    return [*_presence(raw), *_layer_names(raw), *_attribute_names(raw), *_layer_references(raw), *_keep(raw)]
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -65,6 +66,25 @@ def _layer_names(raw: Mapping[str, Any]) -> Iterator[Problem]:
             seen.setdefault(name, f"{section}.{name}")
 
 
+COLUMNS: Final = (
+    "key", "place", "crs", "x", "y", "size", "resolution", "lon", "lat", "w", "s", "e", "n", "reason", "geometry",
+    "state", "stage", "stratum", "layer", "href", "error", "split", "block", "fold", "tile", "batch", "shard",
+    "transform", "height", "width", "majortom", "majortom_row", "majortom_col", "licences", "row", "col", "scene",
+    "part_row", "part_col",
+)  # fmt: skip
+"""Columns that tables of places, chips and samples have anyway."""
+
+
+def _attribute_names(raw: Mapping[str, Any]) -> Iterator[Problem]:
+    layers = [*_mapping(raw.get("imagery")), *_mapping(raw.get("labels")), *_mapping(raw.get("text"))]
+    for name in _mapping(raw.get("attributes")):
+        own = next((n for n in ("json", *layers) if name == n or name.startswith(f"{n}_")), None)
+        if name in COLUMNS:
+            yield Problem(("attributes", name), "the name is taken by a column of every dataset")
+        elif own is not None:
+            yield Problem(("attributes", name), f"the name is taken: columns of layer {own} begin so")
+
+
 def _layer_references(raw: Mapping[str, Any]) -> Iterator[Problem]:
     """Keys that name a layer, or an attribute where the contract allows one."""
     imagery = list(_mapping(raw.get("imagery")))
@@ -76,11 +96,43 @@ def _layer_references(raw: Mapping[str, Any]) -> Iterator[Problem]:
             yield from _known(
                 ("imagery", name, key, inner), _mapping(_mapping(layer).get(key)).get(inner), others
             )
+        to = _mapping(_mapping(layer).get("select")).get("to")
+        if isinstance(to, str) and not _is_date(to):
+            yield from _known(("imagery", name, "select", "to"), to, others)
+    yield from _circles(_mapping(raw.get("imagery")))
     for name, layer in _mapping(raw.get("text")).items():
         yield from _known(("text", name, "from"), _mapping(layer).get("from"), rasters)
+    sampling = _mapping(_mapping(raw.get("chips")).get("sampling"))
+    yield from _known(("chips", "sampling", "of"), sampling.get("of"), imagery)
+    yield from _known(("chips", "sampling", "by"), sampling.get("by"), list(_mapping(raw.get("labels"))))
     split, balance = _mapping(raw.get("split")), _mapping(raw.get("balance"))
     yield from _known(("split", "stratify"), split.get("stratify"), columns)
     yield from _known(("balance", "by"), balance.get("by"), columns)
+
+
+def _circles(imagery: Mapping[str, Any]) -> Iterator[Problem]:
+    """Layers that go with themselves, by way of others."""
+    partner = {
+        name: _mapping(_mapping(layer).get("pair")).get("with")
+        or _mapping(_mapping(layer).get("select")).get("to")
+        for name, layer in imagery.items()
+    }
+    for name in imagery:
+        seen, at = [name], partner[name]
+        while isinstance(at, str) and at in partner and at not in seen:
+            seen.append(at)
+            at = partner[at]
+        if at == name and len(seen) > 1:
+            key = ("pair", "with") if "pair" in _mapping(imagery[name]) else ("select", "to")
+            yield Problem(("imagery", name, *key), f"goes round: {' -> '.join([*seen, name])}")
+
+
+def _is_date(text: str) -> bool:
+    try:
+        interval(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _known(path: Path, value: object, known: list[str]) -> Iterator[Problem]:

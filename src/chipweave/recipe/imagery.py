@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Annotated, Any, Final, Literal, Self
+from datetime import datetime, timedelta
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, Tag, model_validator
+from pydantic import AfterValidator, Field, Tag, model_validator
 
 from chipweave.recipe.base import (
     Count,
-    Duration,
     Flag,
     Interval,
     LaterNode,
@@ -25,132 +24,22 @@ from chipweave.recipe.base import (
     Where,
     Whole,
     Year,
-    Years,
     later,
     one_of,
     refused,
 )
-from chipweave.recipe.interval import duration
+from chipweave.recipe.formula import Formula
+from chipweave.recipe.interval import duration, interval
+from chipweave.recipe.timing import ONE_STEP, Select, Steps, TimeRule, Widen, check_times
+from chipweave.recipe.windows import wider
 
 Resampling = Literal["auto", "nearest", "bilinear", "cubic", "mean", "mode"]
-
-
-class TimeRule(LaterNode):
-    """A time of its own for each chip: one of column, table, years."""
-
-    column: Text | None = Field(None, description="Attribute or column with a chip's date.")
-    window: tuple[Duration, Duration] | None = Field(
-        None, description="With `column`: from and to, around that date, such as [-30d, 30d]."
-    )
-    table: Text | None = Field(None, description="Table of intervals.")
-    by: Text | None = Field(None, description="With `table`: attribute that it is looked up by.")
-    years: (
-        Annotated[
-            Annotated[Years, Tag("\0text")] | Annotated[Year, Tag("\0number")],
-            one_of("years such as 2017/2024"),
-        ]
-        | None
-    ) = Field(None, description="Years, such as 2017/2024: one time a year.")
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        given = [key for key in ("column", "table", "years") if getattr(self, key) is not None]
-        if len(given) != 1:
-            raise refused("give exactly one of column, table, years")
-        if self.window is not None and self.column is None:
-            raise refused("goes with 'column' only", at="window")
-        if self.by is not None and self.table is None:
-            raise refused("goes with 'table' only", at="by")
-        return self
 
 
 class Items(LaterNode):
     """Scenes that are pinned."""
 
     file: Text = Field(description="File of item ids.")
-
-
-_SELECT_KEYS: Final[dict[str, tuple[str, ...]]] = {
-    "least_cloudy": (),
-    "newest": (),
-    "nearest": ("to",),
-    "mosaic": (),
-    "series": ("max", "min_gap"),
-    "periods": ("every", "windows", "from_"),
-    "seasons": (),
-    "event": ("steps",),
-    "composite": ("stat",),
-}
-
-
-_ONE_STEP: Final = ("least_cloudy", "newest", "nearest", "mosaic", "composite")
-
-
-class Select(Node):
-    """Which scenes a chip takes."""
-
-    method: Literal[
-        "least_cloudy", "newest", "nearest", "mosaic", "series", "periods", "seasons", "event", "composite"
-    ] = Field(
-        "least_cloudy",
-        description="The method.",
-        json_schema_extra=later(*[m for m in _SELECT_KEYS if m not in {"least_cloudy", "series"}]),
-    )
-    to: Text | None = Field(None, description="nearest: a date or a layer.", json_schema_extra=later())
-    max: Count | None = Field(
-        None, description="series: at most this many steps; the least cloudy dates are taken."
-    )
-    min_gap: Duration | None = Field(
-        None, description="series: least time between steps; 5d where not given."
-    )
-    every: Text | None = Field(
-        None, description="periods: month, or a duration such as 30d.", json_schema_extra=later()
-    )
-    windows: dict[Name, Text] | None = Field(
-        None, description="periods: named windows of the year.", json_schema_extra=later()
-    )
-    from_: Any = Field(
-        None, alias="from", description="periods: phenology rasters.", json_schema_extra=later()
-    )
-    steps: dict[Name, Any] | None = Field(
-        None,
-        description="event: named steps, such as {pre2: …, pre1: …, post: …}.",
-        json_schema_extra=later(),
-    )
-    stat: Literal["median", "medoid", "mean", "max_ndvi", "least_cloudy"] = Field(
-        "median", description="composite: the statistic.", json_schema_extra=later()
-    )
-
-    @model_validator(mode="after")
-    def _keys_fit(self) -> Self:
-        for key, field in type(self).model_fields.items():
-            if key in self.model_fields_set and key not in {"method", *_SELECT_KEYS[self.method]}:
-                raise refused(f"is no option of method {self.method!r}", at=field.alias or key)
-        return self
-
-
-class Steps(Node):
-    """How many steps a series has: every sample has as many, without data where dates are missing."""
-
-    min: Count | None = Field(None, description="At least this many dates, else the chip is dropped.")
-    max: Count | None = Field(None, description="Steps of every sample, as `max` of `select` says.")
-    missing: Literal["drop", "nodata"] = Field(
-        "drop",
-        description="Without `min`: drop a chip that lacks a date, or leave those steps without data.",
-    )
-
-    @model_validator(mode="after")
-    def _order(self) -> Self:
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise refused(f"is more than max, {self.max}", at="min")
-        return self
-
-
-class Widen(LaterNode):
-    """Search again in a wider window where nothing was found."""
-
-    by: Duration = Field(description="Wider on both sides by this, such as 14d.")
-    times: Count = Field(1, description="How often.")
 
 
 class Fill(LaterNode):
@@ -166,8 +55,8 @@ class Stretch(LaterNode):
     quantile: tuple[PercentNumber, PercentNumber] = Field(description="Lower and upper, in percent.")
 
 
-class Encode(LaterNode):
-    """How values are stored; acts on source values."""
+class Encode(Node):
+    """How values are stored: ``clip(source + add) * scale + offset``, of source values or those of a stated `unit`."""
 
     dtype: (
         Literal["uint8", "int8", "uint16", "int16", "uint32", "int32", "float16", "float32", "float64"] | None
@@ -175,13 +64,18 @@ class Encode(LaterNode):
     scale: Number = Field(1.0, description="Factor.")
     offset: Number = Field(0.0, description="Offset, after the factor.")
     add: Number = Field(0.0, description="Added to source values first.")
-    clip: tuple[Number, Number] | None = Field(None, description="Least and largest value.")
-    nodata: Number | Literal["nan"] | None = Field(None, description="Value of no data.")
-    fill: Fill | None = Field(None, description="Fill small holes.")
-    stretch: Stretch | None = Field(None, description="Stretch between quantiles.")
+    clip: tuple[Number, Number] | None = Field(
+        None, description="Least and largest value, after `add` and before the factor."
+    )
+    nodata: Number | Literal["nan"] | None = Field(
+        None,
+        description="Code of no data, which no data takes: nan, 0 of unsigned types, the least of signed ones.",
+    )
+    fill: Fill | None = Field(None, description="Fill small holes.", json_schema_extra=later())
+    stretch: Stretch | None = Field(None, description="Stretch between quantiles.", json_schema_extra=later())
 
 
-class Pair(LaterNode):
+class Pair(Node):
     """Take the scene that goes with another layer's."""
 
     with_: Text = Field(alias="with", description="The other imagery layer.")
@@ -199,6 +93,14 @@ class Register(LaterNode):
 
     to: Text = Field(description="The layer that stays.")
     max_shift_px: Positive = Field(description="Largest shift that is believed, in pixels.")
+
+
+def _check_formula(text: str) -> str:
+    try:
+        Formula(text)
+    except ValueError as error:
+        raise refused(str(error)) from None
+    return text
 
 
 class Imagery(Node):
@@ -230,28 +132,31 @@ class Imagery(Node):
     )
     select: Select = Field(default_factory=Select, description="Which scenes a chip takes.")
     steps: Steps | None = Field(None, description="Steps of a series.")
-    widen: Widen | None = Field(None, description="Search again, wider.", json_schema_extra=later())
+    widen: Widen | None = Field(
+        None, description="Search again, wider, for each step that found nothing within limits."
+    )
     max_candidates: Count = Field(
-        8, description="At most this many candidates are measured a chip; of a series a step."
+        8,
+        description="At most this many candidates are measured a chip; of several steps each. Of a composite all, "
+        "where not given.",
     )
     max_cloud: PercentNumber | None = Field(None, description="Most cloud in a chip, in percent of its data.")
     min_valid: PercentNumber = Field(0.0, description="Least valid share of a chip, in percent.")
     mask: Literal["keep", "blank"] = Field("keep", description="blank: bad pixels become no data.")
     write_mask: Flag = Field(True, description="Write `<layer>_mask`: 0 clear, 1 bad, 255 no data.")
     bad: tuple[Whole, ...] | None = Field(
-        None, description="Mask codes that are bad, instead of the collection's own."
+        None,
+        description="Mask codes that are bad, instead of the collection's own; numbers of bits where it has bits.",
     )
     dilate_m: NotNegative = Field(
-        0.0, description="Grow bad pixels by this many metres.", json_schema_extra=later()
+        0.0, description="Grow bad pixels by this many metres, before they are counted."
     )
     native: Flag = Field(
-        False, description="One layer a resolution, on the source's own grid.", json_schema_extra=later()
+        False, description="One layer a resolution, `<layer>_10m` and so on, each on the source's own grid."
     )
-    resolution: Positive | None = Field(
-        None, description="Own grid over the same centre: metres a pixel.", json_schema_extra=later()
-    )
+    resolution: Positive | None = Field(None, description="Own grid over the same centre: metres a pixel.")
     extent_m: Positive | None = Field(
-        None, description="Own grid over the same centre: its side in metres.", json_schema_extra=later()
+        None, description="Own grid over the same centre: its side in metres, at most the chip's."
     )
     resample: Annotated[
         Annotated[Resampling, Tag("\0text")] | Annotated[dict[Text, Resampling], Tag("\0map")],
@@ -262,15 +167,15 @@ class Imagery(Node):
         json_schema_extra=later("cubic", "mode"),
     )
     unit: Literal["native", "reflectance", "dB", "linear"] = Field(
-        "native", description="Unit of the values.", json_schema_extra=later("reflectance", "dB", "linear")
+        "native",
+        description="native: as the collection has it. Radar: linear power, or dB of it; averaged as power always.",
     )
-    encode: Encode | None = Field(None, description="How values are stored.", json_schema_extra=later())
-    derive: dict[Name, Text] = Field(
-        default_factory=dict, description="Further bands: name to formula.", json_schema_extra=later()
+    encode: Encode | None = Field(None, description="How values are stored.")
+    derive: dict[Name, Annotated[Text, AfterValidator(_check_formula)]] = Field(
+        default_factory=dict,
+        description="Further bands: name to formula of physical values, such as (nir - red) / (nir + red).",
     )
-    pair: Pair | None = Field(
-        None, description="Take the scene that goes with another layer's.", json_schema_extra=later()
-    )
+    pair: Pair | None = Field(None, description="Take the scene that goes with another layer's.")
     register_: Annotated[
         Annotated[Literal["off"], Tag("\0text")] | Annotated[Register, Tag("\0map")],
         one_of("off, or {to:, max_shift_px:}"),
@@ -283,9 +188,22 @@ class Imagery(Node):
         """Steps of every sample where this is a series."""
         return self.select.max or (self.steps.max if self.steps is not None else None)
 
+    @property
+    def searched(self) -> tuple[datetime, datetime] | None:
+        """First and last moment of what the catalog is asked for, where it is the same for all chips."""
+        if not isinstance(self.time, str):
+            return None
+        found = interval(self.time)
+        return wider(found, duration(self.widen.by) * self.widen.times) if self.widen is not None else found
+
+    @model_validator(mode="after")
+    def _slots(self) -> Self:
+        check_times(self.time, self.select, self.steps, widens=self.widen is not None)
+        return self
+
     @model_validator(mode="after")
     def _series(self) -> Self:
-        if self.select.method in _ONE_STEP and self.steps is not None:
+        if self.select.method in ONE_STEP and self.steps is not None:
             raise refused(f"select.method {self.select.method!r} has one step", at="steps")
         if self.select.method != "series":
             return self

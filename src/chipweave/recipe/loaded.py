@@ -18,6 +18,7 @@ from chipweave.recipe.document import Loader
 from chipweave.recipe.models import Imagery, Label, Recipe
 from chipweave.recipe.paths import at
 from chipweave.recipe.places import Area
+from chipweave.recipe.timing import TimeRule
 
 _USER = re.compile(r"(?<=://)[^/@\s?#]+@")
 _QUERY = re.compile(r"([?&;])([^=&;#\s]+)=([^&;#\s]*)")
@@ -86,13 +87,23 @@ class LoadedRecipe:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of the recipe, secrets aside, and of the files that its area is read from."""
+        """SHA-256 (hex) of the recipe, secrets aside, and of the files that its area and places are read from."""
         area = self.recipe.area or Area.model_construct()
-        files = [name for name in (area.geojson, area.file) if name is not None]
-        content = {
+        sampling = self.recipe.chips.sampling
+        near = sampling.exclude.near if sampling.exclude is not None else None
+        columns = (own.file for own in self.recipe.attributes.values())
+        layers = self.recipe.imagery.values()
+        tables = (layer.time.table for layer in layers if isinstance(layer.time, TimeRule))
+        files = [
+            n for n in (area.geojson, area.file, sampling.file, near, *columns, *tables) if n is not None
+        ]
+        content: dict[str, Any] = {
             "recipe": _canonical(redacted(self.mapping)),
             "files": {name: _digest_of(self.resolve(name)) for name in files},
         }
+        steps = [list(layer.select.windows or layer.select.steps or ()) for layer in layers]
+        if any(steps):  # mappings whose order is that of an axis
+            content["steps"] = dict(zip(self.recipe.imagery, steps, strict=True))
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -17,14 +17,11 @@ from chipweave.recipe.imagery import (
     Pair,
     Register,
     Resampling,
-    Select,
-    Steps,
-    TimeRule,
-    Widen,
 )
 from chipweave.recipe.outcome import Allow, Balance, Columns, Output, Split, Window
 from chipweave.recipe.places import Area, Attribute, Attributes, Chips, Lattice, Sampling, Size
 from chipweave.recipe.targets import Boundary, Burn, Label, Points, SceneLabels, TextLayer
+from chipweave.recipe.timing import Select, Steps, TimeRule, Widen
 
 __all__ = [
     "Allow",
@@ -93,7 +90,7 @@ class Recipe(Node):
     area: Area | None = Field(None, description="Where chips lie.")
     chips: Chips = Field(description="The chips: size, resolution, CRS, lattice, sampling.")
     attributes: Attributes = Field(
-        default_factory=dict, description="Columns that chips get from files.", json_schema_extra=later()
+        default_factory=dict, description="Columns that chips get from files, by name."
     )
     imagery: dict[Name, Imagery] = Field(default_factory=dict, description="Imagery layers by name.")
     labels: dict[Name, Label] = Field(default_factory=dict, description="Label layers by name.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from chipweave.recipe.data import find
+from chipweave.recipe.windows import PHASES
 
 Keys = tuple[str | int, ...]
 
@@ -24,7 +25,7 @@ _FILES: Final[tuple[Keys, ...]] = (
     ("imagery", "*", "items", "file"),
     ("imagery", "*", "time", "table"),
     ("labels", "*", "file"),
-    ("imagery", "*", "select", "from"),
+    *(("imagery", "*", "select", "from", day) for day in (*PHASES, "planting", "harvest")),
     ("labels", "*", "points", "file"),
     ("split", "override"),
 )

@@ -13,7 +13,6 @@ from pyproj.exceptions import CRSError
 from chipweave.recipe.base import (
     Count,
     Flag,
-    LaterNode,
     Name,
     Node,
     NotNegative,
@@ -27,6 +26,7 @@ from chipweave.recipe.base import (
     one_of,
     refused,
 )
+from chipweave.recipe.keys import fields
 
 _AREA_SOURCES: Final = ("bbox", "geojson", "file", "country", "mgrs", "world")
 
@@ -96,18 +96,17 @@ class Lattice(Node):
     snap: Flag = Field(
         True,
         description="A chip that is placed at a point snaps its corner to the pixel lattice.",
-        json_schema_extra=later(),
     )
 
 
-class Subdivide(LaterNode):
-    """Cut each chip into n by n chips."""
+class Subdivide(Node):
+    """Cut each chip into n by n chips, from its upper left corner; what is left over is dropped."""
 
     n: Count = Field(description="Parts on a side.")
     px: Count = Field(description="Side of a part in pixels.")
 
 
-class Exclude(LaterNode):
+class Exclude(Node):
     """Places to stay away from."""
 
     near: Text = Field(description="Vector file of what to stay away from.")
@@ -127,6 +126,15 @@ _OWN_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "list": ("file",),
 }
 _SHARED_KEYS: Final = {"method", "count", "seed", "min_distance_m", "exclude"}
+_NEEDED: Final = {
+    "random": ("count",),
+    "land_grid": ("km",),
+    "scene_tiles": ("of",),
+    "stratified": ("by", "quota"),
+}
+_NO_POINTS: Final = {"grid", "stratified", "scene_tiles", "list"}
+"""Methods that place chips by their corner."""
+
 _NEEDS_FILE: Final = {"points", "features", "cities", "list"}
 
 
@@ -144,32 +152,26 @@ class Sampling(Node):
         "land_grid",
         "scene_tiles",
         "list",
-    ] = Field(
-        "grid", description="The method.", json_schema_extra=later(*[m for m in _OWN_KEYS if m != "grid"])
-    )
+    ] = Field("grid", description="The method.")
     stride: Count | None = Field(
-        None, description="grid: step in pixels; the chip's size if absent.", json_schema_extra=later()
+        None, description="grid: step in pixels; the chip's size if absent. With less, chips overlap."
     )
     file: Text | None = Field(
         None,
-        description="points, features, cities: a vector file. list: a table of key, crs, transform.",
-        json_schema_extra=later(),
+        description="points, features, cities: a vector file, or a table with lon and lat. list: a table of key, crs, "
+        "transform.",
     )
-    where: Text | None = Field(
-        None, description="points, features: attribute filter, as in SQL.", json_schema_extra=later()
-    )
+    where: Text | None = Field(None, description="points, features: attribute filter, as in SQL.")
     jitter_m: NotNegative = Field(
-        0.0,
-        description="points, features: random shift of at most this many metres.",
-        json_schema_extra=later(),
+        0.0, description="points, features: random shift of at most this many metres."
     )
     centre: Literal["point", "bounds"] = Field(
         "point",
-        description="points, features: a chip's centre is the feature's own point, or that of its bounds.",
-        json_schema_extra=later(),
+        description="points, features: a chip's centre is the feature's own point (its centroid, or one inside it), or "
+        "the middle of its bounds.",
     )
     by: Text | None = Field(
-        None, description="stratified: layer whose classes are the strata.", json_schema_extra=later()
+        None, description="stratified: label layer; a chip's stratum is the class that covers most of it."
     )
     quota: (
         Annotated[
@@ -178,29 +180,29 @@ class Sampling(Node):
         ]
         | None
     ) = Field(
-        None, description="stratified: chips a class, one number or by class.", json_schema_extra=later()
+        None,
+        description="stratified: chips a class, one number, or by class (its code or name; others get none). Chips are "
+        "chosen after the survey, among those that it keeps.",
     )
     std_km: Positive | None = Field(
-        None, description="cities: spread around each city in kilometres.", json_schema_extra=later()
+        None,
+        description="cities: standard deviation of the distance east and north of a city, in kilometres.",
     )
     km: Positive | None = Field(
-        None, description="land_grid: step of the grid in kilometres.", json_schema_extra=later()
+        None,
+        description="land_grid: step of the grid in kilometres. Land is what `area` holds.",
     )
-    of: Text | None = Field(
-        None, description="scene_tiles: layer whose scenes are tiled.", json_schema_extra=later()
+    of: Text | None = Field(None, description="scene_tiles: imagery layer whose scenes are tiled.")
+    origin: Literal["ul"] = Field("ul", description="scene_tiles: corner that tiling starts from.")
+    partial: Literal["drop"] = Field("drop", description="scene_tiles: what becomes of cut tiles.")
+    count: Count | None = Field(
+        None, description="At most this many places; random and cities draw until they have them."
     )
-    origin: Literal["ul"] = Field(
-        "ul", description="scene_tiles: corner that tiling starts from.", json_schema_extra=later()
-    )
-    partial: Literal["drop"] = Field(
-        "drop", description="scene_tiles: what becomes of cut tiles.", json_schema_extra=later()
-    )
-    count: Count | None = Field(None, description="At most this many places.", json_schema_extra=later())
-    seed: Seed = Field(0, description="Seed of every random choice here.", json_schema_extra=later())
+    seed: Seed = Field(0, description="Seed of every random choice here.")
     min_distance_m: NotNegative = Field(
-        0.0, description="Least distance between places in metres.", json_schema_extra=later()
+        0.0, description="Least distance between the centres of places in metres; the seed says who stays."
     )
-    exclude: Exclude | None = Field(None, description="Places to stay away from.", json_schema_extra=later())
+    exclude: Exclude | None = Field(None, description="Places to stay away from.")
 
     @model_validator(mode="after")
     def _keys_fit(self) -> Self:
@@ -210,7 +212,18 @@ class Sampling(Node):
                 raise refused(f"is no option of method {self.method!r}", at=key)
         if self.method in _NEEDS_FILE and self.file is None:
             raise refused(f"method {self.method!r} needs 'file'")
+        for key in _NEEDED.get(self.method, ()):
+            if getattr(self, key) is None:
+                raise refused(f"method {self.method!r} needs {key!r}")
         return self
+
+
+def _check_key(text: str) -> str:
+    try:
+        fields(text)
+    except ValueError as error:
+        raise expected(f"a template such as '{{crs}}-{{x}}-{{y}}' ({error})") from None
+    return text
 
 
 def _check_crs(text: str) -> str:
@@ -242,11 +255,20 @@ class Chips(Node):
     lattice: Lattice = Field(default_factory=Lattice, description="The lattice on which chips lie.")
     max_overlap: Share = Field(
         0.0,
-        description="Where UTM zones meet: largest share of a chip under one of a lower-numbered zone.",
+        description="Where UTM zones meet: largest share of a chip under one of a lower-numbered zone. Between places "
+        "that are drawn (random, cities): largest share of a chip under another.",
     )
-    subdivide: Subdivide | None = Field(None, description="Cut each chip.", json_schema_extra=later())
-    key: Text | None = Field(None, description="Template of a chip's key.", json_schema_extra=later())
-    majortom: Flag = Field(False, description="Columns with the Major TOM cell.", json_schema_extra=later())
+    subdivide: Subdivide | None = Field(None, description="Cut each chip.")
+    key: Annotated[Text, AfterValidator(_check_key)] | None = Field(
+        None,
+        description="Template of a chip's key, such as `{tile}_{col:02d}_{row:02d}`. It may name crs, x, y, size, "
+        "resolution, key (list), row and col (grid, majortom, land_grid, scene_tiles), tile and scene (scene_tiles), "
+        "part_row and part_col (subdivide), majortom, attributes, and columns of the method's file.",
+    )
+    majortom: Flag = Field(
+        False,
+        description="Columns majortom, majortom_row, majortom_col: the Major TOM cell of a chip's centre.",
+    )
     sampling: Sampling = Field(default_factory=Sampling, description="How places are chosen in the area.")
 
     @model_validator(mode="after")
@@ -262,11 +284,23 @@ class Chips(Node):
                 raise refused(
                     f"got {self.resolution:g}, but size says {said:g}; leave one out", at="resolution"
                 )
+        if not self.lattice.snap and self.sampling.method in _NO_POINTS:
+            raise refused(f"method {self.sampling.method!r} places no chip at a point", at="lattice.snap")
+        if self.subdivide is not None and self.subdivide.n * self.subdivide.px > self.placed:
+            n, px = self.subdivide.n, self.subdivide.px
+            raise refused(f"{n} parts of {px} px are more than the chip's {self.placed}", at="subdivide")
+        if self.sampling.method == "scene_tiles" and self.crs != "utm":
+            raise refused("scene_tiles cuts chips in their scene's CRS; leave it out", at="crs")
         return self
 
     @property
     def pixels(self) -> int:
-        """Side of a chip in pixels."""
+        """Side of a chip in pixels, as it is written: of a part, where chips are cut."""
+        return self.placed if self.subdivide is None else self.subdivide.px
+
+    @property
+    def placed(self) -> int:
+        """Side in pixels of what is placed, before it is cut."""
         return self.size.px if isinstance(self.size, Size) else self.size
 
     @property
@@ -277,12 +311,16 @@ class Chips(Node):
         return 10.0 if self.resolution is None else self.resolution
 
 
-class Attribute(LaterNode):
+class Attribute(Node):
     """One column that chips get from a file."""
 
-    file: Text = Field(description="Vector file or table.")
+    file: Text = Field(
+        description="Vector file, or a table with lon and lat, or one with a column key and the keys of chips."
+    )
     column: Text = Field(description="Its column.")
-    join: Literal["within", "nearest"] = Field("within", description="Which feature a chip's centre takes.")
+    join: Literal["within", "nearest"] = Field(
+        "within", description="Which feature a chip takes: the one that holds its centre, or the nearest one."
+    )
 
 
 Attributes = dict[Name, Attribute]

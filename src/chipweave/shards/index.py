@@ -90,8 +90,10 @@ def write_index(path: Path, rows: Sequence[IndexRow], layers: Sequence[LayerSpec
     columns |= _grids(rows)
     for spec in layers:
         columns |= _layer_facts(rows, spec)
-    columns["majortom"] = pa.array([r.row.facts.get("majortom", "") for r in rows], pa.string())
+    further = _further(rows)
+    columns["majortom"] = further.pop("majortom", pa.array([""] * len(rows), pa.string()))
     columns["licences"] = pa.array([r.row.facts["licences"] for r in rows], pa.list_(pa.string()))
+    columns |= further
     table = pa.table(columns).replace_schema_metadata({b"geo": _geo(rows)})
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd", row_group_size=_ROW_GROUP)
@@ -149,6 +151,16 @@ def _layer_facts(rows: Sequence[IndexRow], spec: LayerSpec) -> dict[str, pa.Arra
         for name in ("datetime", "items", "cloud_fraction", "valid_fraction", "fractions", "scene_labels")
         if name in types and name in present
     }
+
+
+def _further(rows: Sequence[IndexRow]) -> dict[str, pa.Array]:
+    """Columns of the places' own: Major TOM cell and attributes. Text where nothing is known of any."""
+    found = {}
+    facts: list[dict[str, Any]] = [r.row.facts.get("columns", {}) for r in rows]
+    for name in facts[0]:
+        values = pa.array([fact[name] for fact in facts])
+        found[name] = values.cast(pa.string()) if pa.types.is_null(values.type) else values
+    return found
 
 
 def _geo(rows: Sequence[IndexRow]) -> bytes:

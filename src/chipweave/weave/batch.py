@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ import pandas as pd
 from chipweave.errors import TransientSourceError
 from chipweave.model import Fate, LayerSpec
 from chipweave.pixels import end_tile, gdal_session
+from chipweave.pixels.ahead import Wish, ahead
 from chipweave.plan.handout import ChipTask, hand_out
 from chipweave.plan.planning import Planned
 from chipweave.plan.regions import journey
@@ -22,6 +23,8 @@ from chipweave.shards.parts import PartWriter, SampleRow
 from chipweave.shards.receipts import Receipt, load_receipt, part_name, save_receipt
 from chipweave.shards.sample import Encoding
 from chipweave.shards.stats import PartialStats
+from chipweave.weave.coming import of_batch
+from chipweave.weave.partners import follow
 from chipweave.weave.pictures import Pictures
 from chipweave.weave.samples import Tile, count, sample_of
 from chipweave.weave.spool import Spool
@@ -62,6 +65,26 @@ class Batch:
     def __str__(self) -> str:
         return f"batch {self.number}"
 
+    def coming(self) -> Iterator[Wish]:
+        """What it will read, in that order; its rows are kept for where it is woven."""
+        _handed.clear()
+        _handed[self.digest] = handed = self.handed()
+        yield from of_batch(list(handed[0].values()), handed[1])
+
+    def handed(self) -> tuple[Mapping[str, Sequence[ChipTask]], Reads]:
+        """Its chips by tile, and how to read them."""
+        if self.digest in _handed:
+            return _handed.pop(self.digest)
+        tasks, reads = hand_out(self.plan, self.number, self.reads, self.tiles)
+        tiles: dict[str, list[ChipTask]] = defaultdict(list)
+        for task in tasks:
+            tiles[task.tile].append(task)
+        return tiles, reads
+
+
+_handed: dict[str, tuple[Mapping[str, Sequence[ChipTask]], Reads]] = {}
+"""Of the batch that this process weaves next, where what it reads was looked at."""
+
 
 def batches_of(planned: Planned, chips: pd.DataFrame, limit: int | None, encoding: Encoding) -> list[Batch]:
     """All batches of the kept chips; what `limit` leaves out of one is told by its tiles."""
@@ -94,11 +117,8 @@ def weave_batch(batch: Batch, work: Path) -> int:
     done = load_receipt(work, batch.number, digest=batch.digest, check=True)
     if done is not None:
         return len(done.samples)
-    handed, reads = hand_out(batch.plan, batch.number, batch.reads, batch.tiles)
+    tiles, reads = batch.handed()
     batch = replace(batch, reads=reads)
-    tiles: dict[str, list[ChipTask]] = defaultdict(list)
-    for task in handed:
-        tiles[task.tile].append(task)
     stats, counters = PartialStats(), dict[str, int | float]()
     rows: list[SampleRow] = []
     fates: list[Fate] = []
@@ -108,8 +128,9 @@ def weave_batch(batch: Batch, work: Path) -> int:
         ExitStack() as stack,
         PartWriter(work / name, batch.encoding) as part,
     ):
+        ahead.begin(batch.digest, lambda: of_batch(list(tiles.values()), reads))
         stack.enter_context(journey([[t.chip.place for t in tasks] for tasks in tiles.values()]))
-        long = any(limits.rule.series for limits in reads.limits.values())
+        long = any(limits.rule.dates for limits in reads.limits.values())
         spools = _spools(tiles, work, stack) if long else {}
         series = _weave_series(tiles, batch, spools)
         amendments = list(series.amendments)
@@ -172,7 +193,7 @@ def _weave_series(tiles: Mapping[str, Sequence[ChipTask]], batch: Batch, spools:
     done = Tile()
     waits = {t.chip.place.key: spools[name] for name, tasks in tiles.items() for t in tasks if name in spools}
     for layer in batch.reads.imagery:
-        if batch.reads.limits[layer].rule.series:
+        if batch.reads.limits[layer].rule.dates:
             _weave_layer(layer, list(tiles.values()), batch, done, waits)
     return done
 
@@ -204,8 +225,6 @@ def _weave_layer(
         layer, reads.imagery[layer], reads.limits[layer], reads.scenes[layer], layer in batch.blank, spools,
         into.fates, into.amendments,
     )  # fmt: skip
-    alive = [{t.chip.place.key: t for t in tasks if t.chip.place.key not in into.fates} for tasks in tiles]
-    own.weave(
-        [{key: t.chip for key, t in tile.items()} for tile in alive],
-        {key: t.chosen[layer] for tile in alive for key, t in tile.items()},
-    )
+    alive = [[t for t in tasks if t.chip.place.key not in into.fates] for tasks in tiles]
+    followed = [follow(layer, tasks, reads, into) for tasks in alive]
+    own.weave([chips for chips, _ in followed], {k: v for _, chosen in followed for k, v in chosen.items()})

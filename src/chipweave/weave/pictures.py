@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -17,24 +18,20 @@ from affine import Affine
 from chipweave.errors import PermanentSourceError
 from chipweave.model import MASK_BAD, MASK_NODATA, Fate, Place, Scene
 from chipweave.pixels import LayerRead, SceneArrays, compose, end_tile, let_go, read_scene
-from chipweave.pixels.fused import whole
+from chipweave.pixels.ahead import ahead
+from chipweave.pixels.gaps import Values, blank, erase, whole
 from chipweave.pixels.masks import Mask, mask_counts
-from chipweave.pixels.mosaic import Values
-from chipweave.pixels.radiometry import INT16_NODATA
 from chipweave.plan.columns import Candidate
+from chipweave.plan.coming import of_rest, picture_parts
 from chipweave.plan.regions import Arrays, ReadWindow, read_chips
 from chipweave.plan.select import Limits
+from chipweave.plan.select.taken import Scenes, Taken, of_choice
 from chipweave.plan.survey import Amendment, ChipScenes, choose_scenes
+from chipweave.weave.composing import Clear, Made, clear_of, made_of
 from chipweave.weave.spool import Spool
 
 NARROW = 0.5
 """Share of a chip below which the window around its missing pixels is read by itself: neighbours share no window."""
-
-Scenes = tuple[str, ...]
-"""Scenes of one step of a chip, in reading order."""
-
-Steps = tuple[Scenes, ...]
-
 
 SERIES_PX = 2048 * 512
 """Most pixels of a series' windows, a quarter of a tile: what GDAL keeps of a hundred files takes the other room."""
@@ -42,13 +39,18 @@ SERIES_PX = 2048 * 512
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a picture: the scenes that gave pixels, their time, the valid share, and counts of its mask."""
+    """One step of a picture: the scenes that gave pixels, their time, the valid share, and counts of its mask.
+
+    Of a composite `dates` are the times of the dates that took part, and `shares` the share of the chip of each.
+    """
 
     items: tuple[str, ...] = ("",)
     time: str = ""
     valid: float = 0.0
     known: int = 0
     bad: int = 0
+    dates: tuple[str, ...] = ("",)
+    shares: tuple[float, ...] = (0.0,)
 
 
 GAP = Step()
@@ -59,12 +61,15 @@ GAP = Step()
 class Picture:
     """One imagery layer of one chip: ``([time,] band, y, x)``, its mask ``([time,] y, x)``, and every step's facts.
 
-    There is a time axis where the layer is a series; a step without a scene is `GAP`.
+    There is a time axis where the layer is a series; a step without a scene is `GAP`. `names` are those of the steps,
+    where they have some, and `stat` is the statistic of a composite.
     """
 
     values: Values
     mask: Mask | None
     steps: tuple[Step, ...]
+    names: tuple[str, ...] = ()
+    stat: str = ""
 
     @property
     def valid(self) -> float:
@@ -80,7 +85,7 @@ class Picture:
 
 @dataclass(slots=True)
 class Pictures:
-    """One imagery layer of a tile's chips, or of a batch's where it is a series.
+    """One imagery layer of a tile's chips, or of a batch's where several dates of a chip are read.
 
     Parameters
     ----------
@@ -91,7 +96,7 @@ class Pictures:
     blank
         Whether bad pixels become no data.
     spools
-        Where the chips of a series wait, by key.
+        Where the chips of a series or a composite wait, by key.
     fates, amendments
         Chips that came to nothing, and scenes that were passed over, are added here.
     """
@@ -104,17 +109,23 @@ class Pictures:
     spools: Mapping[str, Spool]
     fates: dict[str, Fate]
     amendments: list[Amendment]
-    _chosen: dict[str, Steps] = field(default_factory=dict)
+    _chosen: dict[str, Taken] = field(default_factory=dict)
     _steps: dict[str, dict[Scenes, Step]] = field(default_factory=lambda: defaultdict(dict))
     _held: dict[str, tuple[Values, Mask | None]] = field(default_factory=dict)
     _valid: dict[str, float] = field(default_factory=dict)
+    _clear: Clear = field(default_factory=Clear)
+
+    @property
+    def taken(self) -> Mapping[str, Taken]:
+        """What each chip's picture is made of, by key."""
+        return self._chosen
 
     @property
     def series(self) -> bool:
-        """Whether its arrays have a time axis."""
-        return self.limits.rule.series
+        """Whether several dates of a chip are read, and wait."""
+        return self.limits.rule.dates
 
-    def weave(self, tiles: Sequence[Mapping[str, ChipScenes]], chosen: Mapping[str, Steps]) -> None:
+    def weave(self, tiles: Sequence[Mapping[str, ChipScenes]], chosen: Mapping[str, Taken]) -> None:
         """Read what was chosen; where a scene is broken, choose again without it, until every chip has a fate.
 
         Of a series one date after the other, each tile by tile, so that neighbours share the blocks of their border.
@@ -123,14 +134,14 @@ class Pictures:
         while wanted:
             self._chosen |= wanted
             broken: dict[str, tuple[str, PermanentSourceError]] = {}
-            for step_of in self._dates(wanted):
+            for step_of in self.dates(wanted):
                 for tile in tiles:
                     own = {key: step_of[key] for key in tile if key in step_of and key not in broken}
                     broken |= self._read(chips, own)
                     if self.series:
                         end_tile()
                 if self.series:
-                    let_go()  # of this date's files and blocks: no other step reads them
+                    let_go(ahead=False)  # of this date's files and blocks: no other step reads them
             for key in wanted:
                 if key not in broken:
                     self._judge(key)
@@ -149,12 +160,12 @@ class Pictures:
                 self._add(key, chosen[key], parts)
         return broken
 
-    def _dates(self, chosen: Mapping[str, Steps]) -> Iterator[dict[str, Scenes]]:
+    def dates(self, chosen: Mapping[str, Taken]) -> Iterator[dict[str, Scenes]]:
         """Steps that are read together, by chip: of a series those of one date, else the only one."""
         together: dict[tuple[date, int], dict[str, Scenes]] = defaultdict(dict)
-        for key, steps in chosen.items():
+        for key, own in chosen.items():
             before: Counter[date] = Counter()
-            for items in steps:
+            for items in own.scenes:
                 day = self.scenes[items[0]].time.date() if self.series else date.min
                 if items not in self._steps[key]:  # it was read before another step was found broken
                     together[day, before[day]][key] = items
@@ -164,7 +175,7 @@ class Pictures:
 
     def _again(
         self, chips: dict[str, ChipScenes], broken: Mapping[str, tuple[str, PermanentSourceError]]
-    ) -> dict[str, Steps]:
+    ) -> dict[str, Taken]:
         """Choose for some chips of one tile anew, each without the scene that it could not read."""
         for key, (item, error) in broken.items():
             self.amendments.append(Amendment(key, self.layer, item, "weave", error.href, error.message))
@@ -173,10 +184,13 @@ class Pictures:
             [chips[k] for k in broken], self.layer, self.read, self.limits, self.scenes, "weave"
         )
         self.amendments += passed
-        chosen: dict[str, Steps] = {}
+        chosen: dict[str, Taken] = {}
         for key, choice in again.items():
             if choice.chosen:
-                chosen[key] = tuple(m.candidate.scenes for m in choice.steps)
+                chosen[key] = of_choice(choice, self.limits.rule)
+                if self.limits.rule.stat:  # what its dates made together is of other dates
+                    self._clear.forget(key)
+                    self._steps.pop(key, None)
             else:
                 error = broken[key][1]
                 self.fates[key] = Fate(
@@ -187,18 +201,30 @@ class Pictures:
     def _add(self, key: str, items: Scenes, parts: Sequence[SceneArrays]) -> None:
         """Compose one step of a chip, and keep it where enough of it is data."""
         values, mask, used, full = compose(parts)
+        if self.read.indices and not self.limits.rule.stat:
+            values = self.read.with_indices(values)
+            full = whole(values)
         valid = self._valid[key] = float(np.count_nonzero(full)) / full.size
-        if valid == 0 or (self.limits.min_valid is not None and valid < self.limits.min_valid):
+        stat = self.limits.rule.stat
+        least = 0.0 if stat else self.limits.min_valid or 0.0  # a composite is held against it, not its dates
+        if valid == 0 or valid < least:
             self._steps[key][items] = GAP
             return
         known = bad = 0
         if mask is not None:
             known, bad = mask_counts(mask)
-            if self.blank:
-                values = np.where(mask == MASK_BAD, np.int16(INT16_NODATA), values)
+            if self.blank and not stat:
+                values = erase(values, mask == MASK_BAD)
+        if not stat:
+            values = self.read.finish(values)
         gave = tuple(item for item, yes in zip(items, used, strict=False) if yes)
         time = self.scenes[gave[0]].time.strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0").rstrip(".") + "Z"
         self._steps[key][items] = Step(gave, time, valid, known, bad)
+        if stat:
+            own = self._chosen[key]
+            clear = clear_of(values, mask)
+            for step in {at for at, scenes in zip(own.at, own.scenes, strict=True) if scenes == items}:
+                self._clear.add(key, step, clear)
         if self.series:
             self.spools[key].put((self.layer, key, items), [values] if mask is None else [values, mask])
         else:
@@ -206,29 +232,73 @@ class Pictures:
 
     def _judge(self, key: str) -> None:
         """Drop a chip whose steps with enough data are too few."""
-        steps, need = self._steps[key], self.limits.rule.need
-        count = sum(steps[items] is not GAP for items in self._chosen[key])
+        rule, need = self.limits.rule, self.limits.rule.need
+        own = self._chosen[key]
+        if rule.stat:
+            shares = [self._clear.share(key, step) for step in range(rule.steps)]
+            self._valid[key] = max(shares)
+            count = sum(self._enough(share) for share in shares)
+        else:
+            count = sum(self._steps[key][items] is not GAP for items in own.scenes)
         if count >= need:
             return
         text = f"valid share of the bands is {self._valid[key]:.4f}"
-        if self.series:
-            text = f"{count} of the {need} dates that it needs have enough valid pixels"
+        if rule.series:
+            what = "composites" if rule.stat else "dates"
+            text = f"{count} of the {need} {what} that it needs have enough valid pixels"
         self.fates[key] = Fate(key, "dropped", "weave", "valid", self.layer, "", text)
 
     def of(self, place: Place) -> Picture:
         """The picture of one chip; a series is fetched from where it waits."""
-        key, size, count = place.key, place.size, self.limits.rule.steps
-        own = [(items, self._steps[key][items]) for items in self._chosen[key]]
-        if not self.series:
-            return Picture(*self._held[key], tuple(step for _, step in own))
-        values = np.full((count, len(self.read.bands), size, size), INT16_NODATA, np.int16)
-        mask = None if self.read.mask is None else np.full((count, size, size), MASK_NODATA, np.uint8)
-        for n, (items, step) in enumerate(own):
-            if step is not GAP:
-                name = (self.layer, key, items)
-                self.spools[key].load(name, [values[n]] if mask is None else [values[n], mask[n]])
-        gaps = (GAP,) * (count - len(own))
-        return Picture(values, mask, (*(step for _, step in own), *gaps))
+        place = self.read.place(place)
+        key, size, rule = place.key, place.size, self.limits.rule
+        own = self._chosen[key]
+        if not self.series and own.scenes:
+            held = tuple(self._steps[key][items] for items in own.scenes)
+            return Picture(*self._held[key], held)
+        values = self.read.empty((rule.steps, self.read.depth, size, size))
+        mask = None if self.read.mask is None else np.full((rule.steps, size, size), MASK_NODATA, np.uint8)
+        steps = [GAP] * rule.steps
+        for n, items in zip(own.at, own.scenes, strict=True):
+            if rule.stat or self._steps[key][items] is GAP:
+                continue
+            steps[n] = self._steps[key][items]
+            name = (self.layer, key, items)
+            self.spools[key].load(name, [values[n]] if mask is None else [values[n], mask[n]])
+        for n in range(rule.steps if rule.stat else 0):
+            if self._enough(self._clear.share(key, n)):
+                steps[n], made = self._composite(place, n)
+                values[n] = made.values
+                if mask is not None and made.mask is not None:
+                    mask[n] = made.mask
+        if not rule.series:
+            values, mask = values[0], None if mask is None else mask[0]
+        return Picture(values, mask, tuple(steps), rule.names if rule.series else (), rule.stat)
+
+    def _enough(self, share: float) -> bool:
+        """Whether a composite of that valid share is one."""
+        return share > 0 and share >= (self.limits.min_valid or 0.0)
+
+    def _composite(self, place: Place, step: int) -> tuple[Step, Made]:
+        """One step out of the dates that wait."""
+        key, size, own = place.key, place.size, self._chosen[place.key]
+        dates: list[tuple[Values, Mask | None]] = []
+        parts: list[Step] = []
+        for at, items in zip(own.at, own.scenes, strict=True):
+            if at == step and self._steps[key][items] is not GAP:
+                values = blank((len(self.read.bands), size, size), self.read.dtype)
+                mask = None if self.read.mask is None else np.full((size, size), MASK_NODATA, np.uint8)
+                arrays = [values] if mask is None else [values, mask]
+                self.spools[key].load((self.layer, key, items), arrays)
+                dates.append((values, mask))
+                parts.append(self._steps[key][items])
+        times = [datetime.fromisoformat(part.time) for part in parts]
+        made = made_of(dates, times, self.read, self.limits.rule.stat)
+        used = [parts[n] for n in made.order]
+        items = tuple(dict.fromkeys(item for part in used for item in part.items))
+        said = tuple(part.time for part in used)
+        middle = said[(len(said) - 1) // 2]
+        return Step(items, middle, made.valid, made.known, 0, said, made.shares), made
 
 
 def _without(chip: ChipScenes, layer: str, item: str) -> ChipScenes:
@@ -270,16 +340,26 @@ def _read_mosaics(
                 if left[place.key]:
                     holes[place.key] = ~whole(scene.values) & holes.get(place.key, np.True_)
         left = {k: q for k, q in left.items() if q and k not in broken and holes[k].any()}
+        places = {k: chips[k].place for k in left}
+        parted = partial(_parted, list(places.values()), holes)
+        ahead.expect(of_rest(left, places, parted, lambda item: picture_parts(scenes[item], read), most))
     return got, broken
+
+
+def _parted(
+    places: Sequence[Place], holes: Mapping[str, npt.NDArray[np.bool_]]
+) -> tuple[list[Place], dict[str, tuple[int, int, int, int]]]:
+    """Places that are read whole, and of the others the window around what is missing."""
+    boxes = {p.key: _around(holes[p.key]) for p in places if p.key in holes}
+    narrow = {key: box for key, box in boxes.items() if box[2] * box[3] < NARROW * holes[key].size}
+    return [p for p in places if p.key not in narrow], narrow
 
 
 def _served(
     places: Sequence[Place], holes: Mapping[str, npt.NDArray[np.bool_]], read: ReadWindow, most: int | None
 ) -> Iterator[tuple[Place, Arrays | PermanentSourceError]]:
     """As `read_chips`; where few pixels are missing yet, the window around these, in arrays without other data."""
-    boxes = {p.key: _around(holes[p.key]) for p in places if p.key in holes}
-    narrow = {key: box for key, box in boxes.items() if box[2] * box[3] < NARROW * holes[key].size}
-    wide = [p for p in places if p.key not in narrow]
+    wide, narrow = _parted(places, holes)
     if wide:
         yield from read_chips(wide, read, most)
     for place in places:
@@ -292,11 +372,9 @@ def _served(
             yield place, error
             continue
         arrays = [
-            np.full(
-                (*a.shape[:-2], place.size, place.size),
-                INT16_NODATA if a.dtype == np.int16 else MASK_NODATA,
-                a.dtype,
-            )
+            np.full((place.size, place.size), MASK_NODATA, np.uint8)
+            if a.dtype == np.uint8
+            else blank((*a.shape[:-2], place.size, place.size), a.dtype)
             for a in parts
         ]
         for array, part in zip(arrays, parts, strict=True):

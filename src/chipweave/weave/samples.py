@@ -74,7 +74,8 @@ def sample_of(
     meta = {"key": place.key, "split": task.split, **head, "layers": layers}
     licences = sorted({s.credit.licence for s in specs if s.credit is not None})
     row = {
-        "place": place.key,
+        "place": task.footprint or place.key,
+        "columns": dict(task.columns),
         **head,
         "geometry_wkb_hex": task.geometry_wkb_hex,
         "licences": licences,
@@ -85,6 +86,7 @@ def sample_of(
 
 def _described(spec: LayerSpec, place: Place) -> dict[str, Any]:
     """What a layer says of itself in every sample, in the contract's order."""
+    place = place.on(spec.shape[-1], spec.resolution)
     return {
         "kind": spec.kind, "collection": spec.collection, "bands": list(spec.bands), "dims": list(spec.dims),
         "dtype": spec.dtype, "shape": list(spec.shape), "resolution": float(spec.resolution),
@@ -104,9 +106,10 @@ def _layer(
         picture = pictures[spec.name if spec.kind == "imagery" else spec.name.removesuffix("_mask")]
         own = {
             "datetime": [s.time for s in picture.steps], "items": [list(s.items) for s in picture.steps],
-            "present": True,
+            "present": any(s.items != ("",) for s in picture.steps),
         }  # fmt: skip
         if spec.kind == "imagery":
+            own |= _steps(picture)
             return picture.values, {**own, "valid_fraction": picture.valid, "cloud_fraction": picture.cloud}
         if picture.mask is None:
             raise ValueError(f"{spec.name} of {key} was not read")
@@ -123,6 +126,19 @@ def _layer(
     }  # fmt: skip
 
 
+def _steps(picture: Picture) -> dict[str, Any]:
+    """Names of the steps where they mean something; of a composite its dates, and the share of the chip of each."""
+    said: dict[str, Any] = {"steps": list(picture.names)} if picture.names else {}
+    if picture.stat:
+        dates = [list(s.dates) for s in picture.steps]
+        said |= {
+            "composite": picture.stat,
+            "dates": dates,
+            "date_shares": [list(s.shares) for s in picture.steps],
+        }
+    return said
+
+
 def count(
     sample: Sample,
     specs: Sequence[LayerSpec],
@@ -137,6 +153,8 @@ def count(
         if spec.kind != "imagery":
             continue
         planes = array if "time" in spec.dims else array[None]
+        if array.dtype != np.int16:
+            continue  # floats are not clipped
         for values, step in zip(planes, pictures[spec.name].steps, strict=True):
             clipped, *dark = darkest(values, MUCH_BELOW, MUCH_ABOVE)
             name = f"clipped:{spec.name}"

@@ -19,6 +19,7 @@ from chipweave.catalog.sources.files import (
     refusal,
     walk_folder,
 )
+from chipweave.catalog.sources.local import is_local, open_local
 from chipweave.catalog.sources.parquet import ParquetSource
 from chipweave.catalog.sources.static import is_catalog, walk
 from chipweave.errors import ChipweaveError, PermanentSourceError, RecipeError
@@ -80,6 +81,8 @@ def _open_path(location: str, notes: Notes) -> Source:
         return _open_folder(path, notes)
     if not path.is_file():
         raise RecipeError(f"catalog {shown(path, 300)}: no such file or folder")
+    if is_local(path):
+        return open_local(path, notes)
     if _is_parquet(path):
         return ParquetSource(path, path.parent, [path], notes)
     return _open_document(path, path.parent, notes)
@@ -93,6 +96,8 @@ def _open_folder(folder: Path, notes: Notes) -> Source:
     documents = [p for p in files if not _is_parquet(p)]
     if files and not documents:
         return ParquetSource(folder, folder, files, notes)
+    if not files and is_local(folder):
+        return open_local(folder, notes)
     if not files:
         raise refusal(str(folder), "is a folder without items")
     return ShelfSource(str(folder), folder, _folder_items(documents, notes), notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chipweave.plan.select.looking import NOWHEN, Look, When
 from chipweave.plan.select.ranking import (
     NOT_MEASURED,
     Choice,
@@ -13,4 +14,7 @@ from chipweave.plan.select.ranking import (
 )
 from chipweave.plan.select.series import Series
 
-__all__ = ["NOT_MEASURED", "Choice", "LeastCloudy", "Limits", "Measured", "Rule", "Series", "least_cloudy"]
+__all__ = [
+    "NOT_MEASURED", "NOWHEN", "Choice", "LeastCloudy", "Limits", "Look", "Measured", "Rule", "Series", "When",
+    "least_cloudy",
+]  # fmt: skip

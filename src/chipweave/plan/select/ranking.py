@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
 from chipweave.plan.columns import Candidate, Queue
+from chipweave.plan.select.looking import InTurn, Look, When
 
 NOT_MEASURED = "not measured: enough had no bad or missing pixel, or max_candidates was reached"
 
 
 class Rule(Protocol):
-    """Which of a chip's candidates become its steps. A frozen dataclass: it travels with a task."""
+    """Which of a chip's candidates become its steps. A frozen dataclass: it travels with a task.
+
+    A new rule is one file beside the others and one line in the registry; `tests/contract` holds it to the rest.
+    """
 
     @property
     def steps(self) -> int:
@@ -29,12 +34,28 @@ class Rule(Protocol):
         """Whether samples have a time axis."""
         ...
 
-    def enough(self, measured: Sequence[Measured], limits: Limits) -> bool:
-        """Whether no further candidate is measured."""
+    @property
+    def dates(self) -> bool:
+        """Whether several dates of a chip are read, one after the other."""
         ...
 
-    def choose(self, measured: Sequence[Measured], limits: Limits, left: Sequence[Candidate] = ()) -> Choice:
-        """Rank what was measured and what was `left`, and choose."""
+    @property
+    def stat(self) -> str:
+        """Statistic of the composite that each step is of its dates; empty where a step has one date."""
+        ...
+
+    @property
+    def timed(self) -> bool:
+        """Whether it asks for more of a chip than its candidates: see `When`."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the steps where they have a meaning of their own, such as seasons; else none."""
+        ...
+
+    def look(self, candidates: Sequence[Candidate], limits: Limits, when: When) -> Look:
+        """Begin the choice of one chip."""
         ...
 
 
@@ -45,6 +66,14 @@ class LeastCloudy:
     steps: ClassVar[int] = 1
     need: ClassVar[int] = 1
     series: ClassVar[bool] = False
+    dates: ClassVar[bool] = False
+    stat: ClassVar[str] = ""
+    timed: ClassVar[bool] = False
+    names: ClassVar[tuple[str, ...]] = ()
+
+    def look(self, candidates: Sequence[Candidate], limits: Limits, when: When) -> Look:  # noqa: ARG002
+        """Candidates in their turn."""
+        return InTurn(self, candidates, limits)
 
     def enough(self, measured: Sequence[Measured], limits: Limits) -> bool:
         """After one without bad or missing pixels, or `max_candidates`."""
@@ -100,6 +129,10 @@ class Choice:
 
     The first `taken` of `ranked` are the chosen ones, a step each, in the order of time. `rest` are candidates that
     were not looked at and are not in `ranked`; their place is behind all that can serve and before all that cannot.
+
+    Where steps have windows of their own, `at` is the step of each of `ranked`: that which it is taken for, or was
+    looked at for; several of one step make one picture together. `figures` are then the bad and the valid share of
+    what was chosen, as means over all steps.
     """
 
     ranked: tuple[Measured, ...]
@@ -108,6 +141,8 @@ class Choice:
     error: str = ""
     href: str = ""
     rest: Queue | None = None
+    at: tuple[int, ...] = ()
+    figures: tuple[float, float] | None = None
 
     @property
     def chosen(self) -> bool:
@@ -123,6 +158,19 @@ class Choice:
     def steps(self) -> tuple[Measured, ...]:
         """The chosen ones."""
         return self.ranked[: self.taken]
+
+    def step(self, place: int) -> int:
+        """Step of one of `ranked`, by its place there."""
+        if self.at:
+            return self.at[place]
+        return place if place < self.taken else 0
+
+    @property
+    def depth(self) -> int:
+        """Most candidates that one step takes."""
+        if not self.at or not self.taken:
+            return min(self.taken, 1)
+        return max(Counter(self.at[: self.taken]).values())
 
 
 def least_cloudy(measured: Sequence[Measured], limits: Limits, left: Sequence[Candidate] = ()) -> Choice:

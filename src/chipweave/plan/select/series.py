@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from chipweave.plan.columns import Candidate
 from chipweave.plan.match import DATATAKE_GAP
+from chipweave.plan.select.looking import InTurn, Look, When
 from chipweave.plan.select.ranking import Choice, Limits, Measured, explained, ranking, refused, unread
 
 
@@ -30,10 +31,18 @@ class Series:
     """
 
     series: ClassVar[bool] = True
+    dates: ClassVar[bool] = True
+    stat: ClassVar[str] = ""
+    timed: ClassVar[bool] = False
+    names: ClassVar[tuple[str, ...]] = ()
 
     steps: int
     need: int
     min_gap: timedelta = timedelta(0)
+
+    def look(self, candidates: Sequence[Candidate], limits: Limits, when: When) -> Look:  # noqa: ARG002
+        """Candidates in their turn."""
+        return InTurn(self, candidates, limits)
 
     def enough(self, measured: Sequence[Measured], limits: Limits) -> bool:
         """When clear dates fill the series, or after `max_candidates` a step."""
