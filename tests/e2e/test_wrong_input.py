@@ -32,9 +32,7 @@ def test_an_unknown_key_is_named_with_its_nearest(june, tmp_path, dotted, value,
 @pytest.mark.parametrize(
     ("dotted", "value", "named"),
     [
-        ("imagery.s2.pair", {"with": "other", "within_days": 10}, "imagery.s2.pair"),
-        ("imagery.s2.select.method", "composite", "select"),
-        ("chips.sampling.method", "majortom", "sampling"),
+        ("imagery.s2.register", {"to": "other", "max_shift_px": 2}, "imagery.s2.register"),
         ("split", {"method": "kfold"}, "split"),
         ("area", {"country": "PRT"}, "area.country"),
         ("output.formats", ["parquet"], "output.formats"),
