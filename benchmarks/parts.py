@@ -249,6 +249,12 @@ def planning(size: Size) -> Figures:
     return dict(measure_all(2_000, 3) if size.quick else measure_all(1_000_000, 73))
 
 
+def splits(size: Size) -> Figures:
+    """Every split method on a million places."""
+    measure_all = _function("benchmarks.splits", "measure_all")
+    return dict(measure_all(2_500, ("blocks", "random"), (1,)) if size.quick else measure_all())
+
+
 def shards(size: Size) -> Figures:
     """Writing and random reading of shards against others' formats."""
     measure = _function("benchmarks.shards", "measure")
@@ -270,6 +276,19 @@ def remote(size: Size) -> Figures:
         return dict(measure(size.world(), work, size.rounds, warm=not size.quick))
 
 
+def labels(size: Size) -> Figures:
+    """A million parcels under a plan of ten thousand chips, of which a thousand are burned."""
+    measure = _function("benchmarks.labels", "measure")
+    world = size.world()
+    with scratch("labels") as work:
+        plain = builds.write_recipe(work / "plain", catalog(world, "A"), world.places, labels=None)
+        builds.child(plain, work / "out", expect=len(world.places))  # compiles what is not in the cache yet
+        _, said = builds.child(plain, work / "out", expect=len(world.places))
+        imagery_ms = said["cpu_rest_s"] * 1e3 / len(world.places)
+        parcels, chips = (2_000, 4) if size.quick else (1_000_000, 1_000)
+        return dict(measure(work, parcels, chips, imagery_ms))
+
+
 def _function(module: str, name: str) -> Callable[..., Mapping[str, Any]]:
     found: Callable[..., Mapping[str, Any]] = getattr(importlib.import_module(module), name)
     return found
@@ -282,9 +301,11 @@ PARTS: Mapping[str, Callable[[Size], Figures]] = {
     "dates": dates,
     "workers": workers,
     "planning": planning,
+    "splits": splits,
     "shards": shards,
     "rslearn": peer,
     "remote": remote,
+    "labels": labels,
 }
 
 

@@ -78,8 +78,8 @@ def _plan(chips: int, dates: int, folder: Path) -> dict[str, float]:
     from chipweave import catalog  # noqa: PLC0415 - imports are not what is measured
     from chipweave.plan import planning, surveying, tables  # noqa: PLC0415
     from chipweave.plan.area import read_area  # noqa: PLC0415
-    from chipweave.plan.decide import split_chips  # noqa: PLC0415
     from chipweave.plan.place import search_cells  # noqa: PLC0415
+    from chipweave.plan.splitting import split_chips  # noqa: PLC0415
 
     setattr(surveying, "survey_tile", _invented)  # noqa: B010 - in place of reading masks, in this process alone
     (folder / "plan").mkdir(parents=True)

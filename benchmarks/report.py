@@ -90,6 +90,18 @@ ROWS: Final = (
         "CPU seconds to plan a million chips with 73 dates, from places to batches",
     ),
     Row("plan_1m_peak_mb", "planning", "largest resident size of that process", 3000),
+    Row(
+        "split_1m_seconds",
+        "splits",
+        "CPU seconds of the slowest split method on a million places; all of them stand in `split_curve`",
+        60,
+    ),
+    Row(
+        "split_1m_peak_mb",
+        "splits",
+        "largest resident size of any of these processes, the table included",
+        2048,
+    ),
     Row("plan_2x_time_ratio", "planning", "its time for twice the chips over that for once", 2.2),
     Row(
         "writer_vs_shardwriter",
@@ -109,6 +121,23 @@ ROWS: Final = (
         "rslearn",
         "CPU of prepare + ingest + materialize over our whole build's, same job",
         least=6,
+    ),
+    Row(
+        "vectors_burn_vs_imagery",
+        "labels",
+        "CPU to burn classes and edges of 100 of a million parcels a chip over that of weaving its ten bands",
+        1.0,
+    ),
+    Row(
+        "vectors_burn_rss_ratio",
+        "labels",
+        "peak of the process that burns 1000 chips of a million parcels against 10 of 10 000, as dense",
+        1.1,
+    ),
+    Row("vectors_burn_cpu_ms_chip", "labels", "that CPU, in ms"),
+    Row("vectors_tell_cpu_ms_chip", "labels", "the same with instances, and GeoJSON of all parcels"),
+    Row(
+        "vectors_store_seconds", "labels", "CPU seconds to make the store of a million parcels, once a build"
     ),
     Row("remote_throughput_20ms", "remote", f"{_REMOTE} 20 ms", least=0.7),
     Row("remote_throughput_100ms", "remote", f"{_REMOTE} 100 ms", least=0.7),
@@ -200,7 +229,7 @@ Measured {date}: {cores} cores, Python {python}, GDAL {gdal}, {rounds} rounds, w
   once.
 - `make bench-peers` installs rslearn into `.venv-peers`; `make bench` finds it there.
 - `python -m benchmarks --only engine --rounds 1` measures one part and leaves the other figures as they were. The
-  parts: engine, build, memory, dates, workers, planning, shards, rslearn, remote.
+  parts: engine, build, memory, dates, workers, planning, splits, shards, rslearn, remote.
 
 ## What is in a round of the engine
 

@@ -139,6 +139,8 @@ def _section(known: Collection) -> str:
 
 def _stored(known: Collection) -> str:
     if known.kind == "label":
+        if not known.legend:
+            return f"float32, {known.unit}; no data NaN, `(y, x)`"
         return f"codes of the legend `{known.legend}`, `(y, x)`"
     rule = f"; {OFFSETS[known.offset_rule]}" if known.offset_rule else ""
     mask = known.mask.band if known.mask else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 from pathlib import Path
@@ -35,6 +36,19 @@ def closed_sockets(tmp_path_factory):
     loopback.reopen()
     del os.environ["LOOPBACK_GUARD_LOG"]
     assert not log.exists(), f"tried to leave this machine:\n{log.read_text()}"
+
+
+@pytest.fixture(scope="session")
+def earth(tmp_path_factory):
+    """A demo world of a few kilometres, made once for all processes of a test run."""
+    from chipweave import demo
+
+    folder = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        folder = folder.parent
+    with (folder / "earth.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        return demo.make_world(folder / "earth", scale=0.15)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import yaml
 from pyproj import Transformer
 
 from chipweave.files import atomic_write_text
-from chipweave.model import Credit, Fate, LayerSpec, Legend, LegendClass, Place
+from chipweave.model import Credit, Fate, LayerSpec, Legend, LegendClass, Place, document_spec
 from chipweave.plan.distance import rings
 from chipweave.plan.splits import assign
 from chipweave.shards.deal import deal_webdataset, make_deal
@@ -55,6 +55,12 @@ LEGEND = Legend(
 )
 REFLECTANCE = {10: (250, 450, 300, 3200), 30: (500, 900, 700, 3800), 40: (700, 1100, 1300, 3000)}
 REFLECTANCE |= {50: (1400, 1600, 1800, 2300), 80: (500, 450, 250, 120), 0: (900, 900, 900, 900)}
+
+
+DOCUMENTS = (
+    document_spec("caption", "text", "txt", "esa-worldcover", WORLDCOVER),
+    document_spec("caption_facts", "text", "json", "esa-worldcover", WORLDCOVER),
+)
 
 
 def layer_specs(px: int) -> tuple[LayerSpec, ...]:
@@ -96,6 +102,11 @@ class Options:
     mask: str = "keep"
     leakage: str = "fail"
     encoding: str = "npy"
+    documents: bool = False
+
+    @property
+    def specs(self) -> tuple[LayerSpec, ...]:
+        return (*layer_specs(self.px), *(DOCUMENTS if self.documents else ()))
 
 
 Change = Callable[[list[Woven]], list[Woven]]
@@ -104,7 +115,6 @@ Change = Callable[[list[Woven]], list[Woven]]
 def make(folder: Path, change: Change | None = None, **options: Any) -> Path:
     """Write a whole dataset; `change` may alter its samples before they are written."""
     o = Options(**options)
-    specs = layer_specs(o.px)
     places = [
         Place(
             f"c{c:02d}r{r:02d}", o.crs, o.origin[0] + 10 * o.px * c, o.origin[1] - 10 * o.px * r, o.px, 10.0
@@ -116,7 +126,7 @@ def make(folder: Path, change: Change | None = None, **options: Any) -> Path:
     woven = [weave(place, split[place.key], o) for place in places if split[place.key]]
     if change is not None:
         woven = change(woven)
-    seal(folder, woven, fates, specs, o)
+    seal(folder, woven, fates, o.specs, o)
     return folder
 
 
@@ -174,7 +184,10 @@ def weave(place: Place, split: str, o: Options) -> Woven:
             "fractions": shares, "scene_labels": [int(s > 0) for s in shares.values()],
         },
     }  # fmt: skip
-    layers = {s.name: {**described(s, place), **own[s.name]} for s in layer_specs(o.px)}
+    said = {"datetime": ["2021"], "items": [["WC_N39W009"]], "present": True, "valid_fraction": 1.0}
+    layers = {s.name: {**described(s, place), **own.get(s.name, said)} for s in o.specs}
+    caption = f"{place.key}: “{max(shares, key=lambda c: shares[c])}” covers most of it.\n".encode()
+    texts = {"caption": ("txt", caption), "caption_facts": ("json", json.dumps(shares).encode())}
     outline = lonlat_outline(place)
     head = {
         "crs": place.crs, "transform": [float(v) for v in place.affine[:6]],
@@ -186,10 +199,12 @@ def weave(place: Place, split: str, o: Options) -> Woven:
         "place": place.key, **head, "geometry_wkb_hex": outline.wkb_hex, "licences": ["CC-BY-4.0"],
         "layers": {n: {k: v[k] for k in wanted if k in v} for n, v in layers.items()},
     }  # fmt: skip
-    return Woven(Sample(place.key, split, meta, arrays), facts)
+    return Woven(Sample(place.key, split, meta, arrays, texts if o.documents else {}), facts)
 
 
 def described(spec: LayerSpec, place: Place) -> dict[str, Any]:
+    if spec.document:
+        return {"kind": spec.kind, "collection": spec.collection, "dtype": "utf-8", "suffix": spec.suffix}
     return {
         "kind": spec.kind, "collection": spec.collection, "bands": list(spec.bands), "dims": list(spec.dims),
         "dtype": spec.dtype, "shape": list(spec.shape), "resolution": float(spec.resolution),
@@ -241,8 +256,18 @@ def seal(folder: Path, woven: Sequence[Woven], fates: Sequence[Fate], specs, o: 
     with PartWriter(work / part_name(0), o.encoding) as part:
         for one in woven:
             entry = part.add(one.sample)
-            rows.append(SampleRow(entry.key, entry.split, entry.offset, entry.size, entry.members, one.facts))
-            for spec in specs:
+            rows.append(
+                SampleRow(
+                    entry.key,
+                    entry.split,
+                    entry.offset,
+                    entry.size,
+                    entry.members,
+                    one.facts,
+                    sets=entry.sets,
+                )
+            )
+            for spec in layer_specs(o.px):
                 stats.add(spec, one.sample.split, one.sample.arrays[spec.name])
         part.close()
     receipt = Receipt(0, part_name(0), part.bytes, part.xxh3, rows, [], stats)

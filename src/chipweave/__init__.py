@@ -14,9 +14,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chipweave import splits
     from chipweave.audit import verify
     from chipweave.describe.show import show
-    from chipweave.plan import splits
     from chipweave.plan.coverage import coverage
     from chipweave.recipe import load_recipe
     from chipweave.run import build
@@ -36,7 +36,7 @@ _HOMES = {
     "load_recipe": ("chipweave.recipe", "load_recipe"),
     "open_dataset": ("chipweave.shards.reader", "Reader"),
     "show": ("chipweave.describe.show", "show"),
-    "splits": ("chipweave.plan.splits", ""),
+    "splits": ("chipweave.splits", ""),
     "verify": ("chipweave.audit", "verify"),
 }
 

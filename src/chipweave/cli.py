@@ -13,12 +13,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from chipweave import __version__, console
+from chipweave import __version__, cli_tables, console
 from chipweave.errors import ChipweaveError, VerifyError
+
+if TYPE_CHECKING:
+    from chipweave.audit import Report
 
 log = logging.getLogger("chipweave")
 
@@ -47,6 +50,12 @@ Workers = Annotated[int | None, typer.Option(min=0, help="Processes; 0: serial, 
 Scheduler = Annotated[str | None, typer.Option(help="Address of a running Dask scheduler, tcp://…")]
 LockOption = Annotated[
     Path | None, typer.Option("--lock", help="Take the snapshot of this dataset, search nothing.")
+]
+PictureOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--out", help="A PNG: the map of splits with their gaps, and distances.", show_default=False
+    ),
 ]
 LoaderOption = Annotated[str, typer.Option(help="Who reads pixels: native; odc or stackstac as references.")]
 
@@ -221,22 +230,68 @@ def schema(as_json: AsJson = False) -> None:
     _emit(room.schema(), as_json, lambda r: json.dumps(r, indent=2, ensure_ascii=False))
 
 
-@app.command(epilog=_examples("verify data", "verify s3://bucket/data --json"))
+@app.command(
+    epilog=_examples(
+        "verify data",
+        "verify data --leakage --alignment --completeness -o splits.png",
+        "verify s3://bucket/data --json",
+    )
+)
 def verify(
     folder: Annotated[str, typer.Argument(help="Folder or URL of a dataset.", show_default=False)],
+    leakage: Annotated[
+        bool, typer.Option("--leakage", help="Look across splits in every way, near-duplicates included.")
+    ] = False,
+    alignment: Annotated[
+        bool,
+        typer.Option("--alignment", help="Read some chips again from their source, and look for shifts."),
+    ] = False,
+    completeness: Annotated[
+        bool, typer.Option("--completeness", help="Account for every layer and date; ask the catalog again.")
+    ] = False,
+    chips: Annotated[int, typer.Option(min=1, help="Chips that --alignment looks at.")] = 32,
+    out: PictureOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Read everything in a dataset again and hold it against what the dataset says."""
     from chipweave import audit, stores  # noqa: PLC0415
 
     with stores.copied(folder) as here:
-        report = audit.Report(folder, audit.verify(here).checks)
+        found = audit.verify(
+            here, leakage=leakage, alignment=alignment, completeness=completeness, number=chips, picture=out
+        )
+    _told(audit.Report(folder, found.checks), as_json)
+
+
+def _told(report: Report, as_json: bool) -> None:
+    """Say what an audit found; what failed is an error that its report has told already."""
     _emit(report.to_dict(), as_json, lambda _: report.to_text())
     if not report.ok:
         failed = [c.name for c in report.checks if c.verdict == "fail"]
-        raise VerifyError(
-            f"{folder}: {len(failed)} checks failed: {', '.join(failed)}", hint="do not train on it"
+        raise _ToldError(
+            f"{report.folder}: {len(failed)} checks failed: {', '.join(failed)}", hint="do not train on it"
         )
+
+
+class _ToldError(VerifyError):
+    """What failed stands in the report, which was printed."""
+
+
+cli_tables.add_split(
+    app,
+    _emit,
+    _examples(
+        "split samples.parquet --method blocks --block-km 10 --buffer-m 640 -o split.parquet",
+        "split patches.parquet --method inside_tile -o split.parquet",
+        "split plots.parquet --method groups --by country --fractions train=0.7,test=0.3 -o split.parquet",
+        "split plots.parquet --method time --time date --set cutoffs=[2020] -o split.parquet",
+    ),
+)
+cli_tables.add_audit(
+    app,
+    _told,
+    _examples("audit samples.parquet --buffer-m 640", "audit samples.parquet --label class -o splits.png"),
+)
 
 
 @app.command(epilog=_examples("show data -o sheet.png"))
@@ -253,6 +308,21 @@ def show(
 
     path = draw(folder, keys or (), out)
     _emit({"picture": str(path)}, as_json, lambda r: str(r["picture"]))
+
+
+@app.command(epilog=_examples("report data -o page.html"))
+def report(
+    folder: FolderArg,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write the page anew, there.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say where a dataset's page is: map, yield, values, classes, samples; it opens in a browser, offline."""
+    from chipweave.describe.report import page_of  # noqa: PLC0415
+
+    path = page_of(folder, out)
+    _emit({"report": str(path)}, as_json, lambda r: str(r["report"]))
 
 
 @app.command()
@@ -313,7 +383,7 @@ def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> NoRet
     try:
         program(args=given)
     except ChipweaveError as error:
-        _stop(error, "--json" in given and not isinstance(error, VerifyError))
+        _stop(error, "--json" in given and not isinstance(error, _ToldError))
     except OSError as error:
         from chipweave.files import friendly_os_error  # noqa: PLC0415
 

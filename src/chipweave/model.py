@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["imagery", "label", "mask", "scalar", "vector", "text", "table", "preview"]
 
+Suffix = Literal["npy", "txt", "geojson", "json"]
+"""How the file of a layer ends, after its name."""
+
 KEY = re.compile(r"[A-Za-z0-9_-]+")
 """What a chip's key may be made of: WebDataset ends a key at the first dot."""
 
@@ -47,12 +50,15 @@ class Legend:
         The code written where the source has no data, or a code that the legend does not know.
     dtype
         ``uint8`` or ``uint16``.
+    unlabeled
+        The code written where the source has a class that is none here; None where every class of it is one.
     """
 
     name: str
     classes: tuple[LegendClass, ...]
     nodata: int
     dtype: str = "uint8"
+    unlabeled: int | None = None
 
     @property
     def codes(self) -> tuple[int, ...]:
@@ -260,7 +266,13 @@ class LayerSpec:
 
     `dims` are ``("band", "y", "x")`` for imagery and ``("y", "x")`` for class labels and masks, after ``"time"`` where
     imagery and its mask are a series. `nodata` is
-    NaN for floats. `legend` is set for class labels, `credit` for whatever comes from a source.
+    NaN for floats. `legend` is set for class labels, `scene` where scene labels are of another legend, `credit` for
+    whatever comes from a source.
+
+    `shard_set` names the set of shards that licences keep it apart in, ``shards-<set>/``; empty for `shards/`.
+
+    `suffix` says what its file is: ``npy``, an array; or a document in UTF-8, ``txt``, ``geojson`` or ``json``, which
+    has no dimensions (see `document_spec`).
     """
 
     name: str
@@ -277,11 +289,28 @@ class LayerSpec:
     unit: str = ""
     legend: Legend | None = None
     credit: Credit | None = None
+    suffix: Suffix = "npy"
+    scene: Legend | None = None
+    shard_set: str = ""
+
+    @property
+    def document(self) -> bool:
+        """Whether it is text, and no array."""
+        return self.suffix != "npy"
 
     @property
     def numpy_dtype(self) -> np.dtype[np.generic]:
         """Little-endian, so that bytes do not depend on the machine."""
         return np.dtype(self.dtype).newbyteorder("<")
+
+
+def document_spec(
+    name: str, kind: Kind, suffix: Suffix, collection: str, credit: Credit | None = None
+) -> LayerSpec:
+    """Layer of documents: `{key}.{name}.{suffix}`, in UTF-8."""
+    return LayerSpec(
+        name, kind, collection, (), (), "utf-8", (), 0.0, float("nan"), credit=credit, suffix=suffix
+    )
 
 
 @dataclass(frozen=True, slots=True)

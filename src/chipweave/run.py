@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from chipweave import describe, stores
+from chipweave.audit.build import audit_build
 from chipweave.errors import TransientSourceError
 from chipweave.executor import executor
 from chipweave.files import atomic_write_text
@@ -29,9 +30,9 @@ from chipweave.plan.planning import WORK, Executor, Planned, forecast, make_plan
 from chipweave.progress import Step, tell
 from chipweave.recipe import LoadedRecipe, require_built
 from chipweave.recipe.outcome import Window
-from chipweave.shards import deal, index, ledger, manifest, receipts, stats
+from chipweave.shards import deal, index, ledger, manifest, receipts, records, stats
 from chipweave.shards.windows import Windows
-from chipweave.weave import Batch, batches_of, offset_warnings, weave_task
+from chipweave.weave import Batch, batches_of, label_warnings, offset_warnings, weave_task
 
 log = logging.getLogger("chipweave")
 
@@ -103,10 +104,8 @@ class Build:
         TransientSourceError
             Some batches are open. Other groups were woven all the same; other windows were not.
         """
-        owed = [s.credit for s in self._planned.layers.specs if s.credit is not None]
-        describe.check_licence(self._loaded.recipe.licence, owed)
         limit = self._own.limit
-        chips = take_tiles(self._planned.chips, limit, list(_fractions(self._loaded)))
+        chips = take_tiles(self._planned.chips, limit, _splits(self._loaded, self._planned.chips))
         self._batches = batches_of(self._planned, chips, limit, self._loaded.recipe.output.encoding)
         self._windows = _windows(self._loaded, self._planned)
 
@@ -243,8 +242,10 @@ def _seed(loaded: LoadedRecipe) -> int:
     return loaded.recipe.split.seed if loaded.recipe.split else 0
 
 
-def _fractions(loaded: LoadedRecipe) -> Mapping[str, float]:
-    return loaded.recipe.split.fractions if loaded.recipe.split else {"train": 1.0}
+def _splits(loaded: LoadedRecipe, chips: pd.DataFrame) -> list[str]:
+    """Splits that have to come out: as the recipe names them, or as a list does."""
+    asked = loaded.recipe.split.names if loaded.recipe.split else ("train",)
+    return list(asked) or deal.split_order(chips.loc[chips["state"] == "kept", "split"])
 
 
 def _in_groups(
@@ -267,7 +268,7 @@ def _judge(loaded: LoadedRecipe, folder: Path, chips: pd.DataFrame, done: Sequen
     """Write the ledger, and hold the yield against the recipe."""
     fates = fates_of(chips) + [f for r in done for f in r.fates]
     ledger.write_ledger(folder / ledger.NAME, fates)
-    asked = [name for name, share in _fractions(loaded).items() if share > 0]
+    asked = _splits(loaded, chips)
     # What --limit leaves out is no loss that `allow` speaks of.
     judged = [f for f in fates if f.reason != "limit"]
     ledger.check_yield(judged, {row.split for r in done for row in r.samples}, asked, loaded.recipe.allow)
@@ -316,14 +317,15 @@ def _seal(
     for receipt in done:
         merged.merge(receipt.stats)
         counters.update(receipt.counters)
-    warn(own, offset_warnings(counters))
+    warn(own, [*offset_warnings(counters), *label_warnings(counters)])
     hand, shards = _deal(loaded, folder, done, run, windows)
-    known = {s.path: (s.bytes, s.sha256) for s in shards}
+    known = deal.files_of(shards)
     if "zarr" in loaded.recipe.output.formats:
         from chipweave.shards import zarr_out  # noqa: PLC0415 - zarr is dear to import, and tars do without
 
         known |= zarr_out.deal_zarr(hand, specs, run)
     index.write_index(folder / index.NAME, index.index_rows(hand, shards), specs)
+    records.write_records(folder, specs)
     atomic_write_text(folder / "stats.json", json.dumps(merged.finish(specs), indent=1) + "\n")
     amended = pq.read_table(folder / "plan" / "amendments.parquet").to_pylist()
     amended = [a for a in amended if a["stage"] != "weave"] + [a for r in done for a in r.amendments]
@@ -334,8 +336,12 @@ def _seal(
     describe.write_card(folder, loaded.mapping, specs, summary)
     describe.write_attribution(folder, specs, summary.years, loaded.recipe.licence)
     describe.write_stac(folder, loaded.mapping, specs, summary)
-    for split, rows in summary.shards.items():
-        describe.write_wids(folder, split, rows, loaded.recipe.name)
+    describe.write_croissant(folder, loaded.mapping, specs, summary)
+    for kept, shown in {"": summary.shards, **summary.beside}.items():
+        for split, rows in shown.items():
+            describe.write_wids(folder, split, rows, loaded.recipe.name, kept)
+    audit_build(folder, (sample.row for sample in hand.samples))
+    describe.write_report(folder)
     own.stamp("finished")
     own.save(folder)
     manifest.write_manifest(folder, known)

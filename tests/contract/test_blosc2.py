@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import tarfile
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from chipweave.audit import verify
+from chipweave.describe.loading import DECODER
 from chipweave.describe.show import show
 from chipweave.errors import ChipweaveError, VerifyError
 from chipweave.shards.blosc import decode_b2, encode_b2
@@ -27,7 +27,6 @@ from fakes import make, reseal
 from worlds.harness import guarded_env
 from worlds.littleset import LAYERS, SAR, build, sample_of
 
-README = Path(__file__).parents[2] / "README.md"
 COUNT = 23
 
 
@@ -126,10 +125,8 @@ def test_the_index_differs_in_offsets_and_sizes_alone(pair):
 
 
 def five_lines() -> str:
-    """The decoder that the README shows."""
-    code = re.search(r"```python\n(import blosc2.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert code is not None
-    return code[1].partition("\ndata = ")[0]
+    """The decoder that the dataset's card shows."""
+    return "\n".join(DECODER)
 
 
 WEBDATASET = """

@@ -52,16 +52,25 @@ def spread(bbox: tuple[float, float, float, float], n: int = 7) -> tuple[np.ndar
 
 
 LAID: dict[tuple[type, str], gpd.GeoDataFrame] = {}
+FEW = ("alps", "date line", "svalbard")
+"""Sites for what lays places again and again."""
+
+
+def pytest_generate_tests(metafunc):
+    """The sites of each method: what is not laid at one is no test there."""
+    for name, known in (("site", SITES), ("few", FEW)):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, [k for k in known if k in metafunc.cls.sites])
 
 
 class SamplingContract:
     """Inherit, and say how the method is asked for."""
 
     method: ClassVar[str]
-    on_lattice: ClassVar[bool] = True
-    own_zone: ClassVar[bool] = True
     grows: ClassVar[bool] = True
     """A larger area has all places of a smaller one."""
+    apart_m: ClassVar[int] = 6000
+    """What some of 40 places are nearer than; where a method draws till it has 40, they have room for it."""
 
     sites: ClassVar[tuple[str, ...]] = tuple(SITES)
 
@@ -79,12 +88,6 @@ class SamplingContract:
         loaded = load(folder, {"area": {"bbox": [0, 0, 1, 1]}, "chips": chips})
         return place_chips(loaded, area_of(bbox, rule), self.scenes(folder, bbox))
 
-    @pytest.fixture(params=SITES)
-    def site(self, request):
-        if request.param not in self.sites:
-            pytest.skip(f"{self.method} is not laid there")
-        return request.param
-
     @pytest.fixture
     def frame(self, site, tmp_path_factory):
         """Places of a site as the method lays them by itself."""
@@ -94,13 +97,6 @@ class SamplingContract:
         if (type(self), site) not in LAID:
             LAID[type(self), site] = self.places(factory.mktemp("laid"), site)
         return LAID[type(self), site]
-
-    @pytest.fixture(params=["alps", "date line", "svalbard"])
-    def few(self, request):
-        """Sites for what lays places again and again."""
-        if request.param not in self.sites:
-            pytest.skip(f"{self.method} is not laid there")
-        return request.param
 
     def test_keys_are_well_formed_unique_sorted_and_repeat(self, tmp_path, site, frame):
         keys = frame["key"].tolist()
@@ -125,26 +121,6 @@ class SamplingContract:
             area_m2 = abs(GEOD.geometry_area_perimeter(row.geometry)[0])
             assert area_m2 == pytest.approx((2 * half) ** 2, rel=0.02)
 
-    def test_chips_are_in_the_zone_of_their_centre(self, frame):
-        if not self.own_zone:
-            pytest.skip(f"{self.method} takes the CRS that it is given")
-        zones = utm_zones(frame["lon"].to_numpy(), frame["lat"].to_numpy())
-        codes = zones + np.where(frame["lat"] >= 0, 32600, 32700)
-        assert frame["crs"].tolist() == [f"EPSG:{c}" for c in codes]
-
-    def test_corners_lie_on_the_pixel_lattice(self, frame):
-        if not self.on_lattice:
-            pytest.skip(f"{self.method} takes the corners that it is given")
-        steps = frame[["x", "y"]].to_numpy() / 10
-        np.testing.assert_allclose(steps, steps.round(), atol=1e-6)
-
-    def test_corners_count_from_the_anchor(self, tmp_path, few):
-        if not self.on_lattice:
-            pytest.skip(f"{self.method} takes the corners that it is given")
-        frame = self.places(tmp_path, few, lattice={"anchor": "landsat"}, size=16, resolution=30)
-        steps = (frame[["x", "y"]].to_numpy() - 15) / 30
-        np.testing.assert_allclose(steps, steps.round(), atol=1e-6)
-
     def test_count_and_seed_choose(self, tmp_path, few):
         def keys(seed):
             return tuple(self.places(tmp_path, few, sampling={"count": 2, "seed": seed})["key"])
@@ -155,10 +131,10 @@ class SamplingContract:
         assert {keys(seed) for seed in range(2, 5)} != {two}
 
     def test_places_keep_their_distance(self, tmp_path, few):
-        far = self.places(tmp_path, few, sampling={"count": 40, "min_distance_m": 6000})
+        far = self.places(tmp_path, few, sampling={"count": 40, "min_distance_m": self.apart_m})
         lon, lat = far["lon"].tolist(), far["lat"].tolist()
         for i, j in itertools.combinations(range(len(far)), 2):
-            assert GEOD.inv(lon[i], lat[i], lon[j], lat[j])[2] >= 6000 - 1e-3
+            assert GEOD.inv(lon[i], lat[i], lon[j], lat[j])[2] >= self.apart_m - 1e-3
         assert 1 <= len(far) <= 40
 
     def test_none_comes_near_what_is_excluded(self, tmp_path, tmp_path_factory, few):
@@ -199,34 +175,53 @@ class SamplingContract:
         assert set(parts[["crs", "x", "y"]].itertuples(index=False, name=None)) == corners
 
 
-class TestGrid(SamplingContract):
+class LatticeContract(SamplingContract):
+    """Of methods that take neither CRS nor corners from elsewhere: chips lie on the lattice of their zone."""
+
+    def test_chips_are_in_the_zone_of_their_centre(self, frame):
+        zones = utm_zones(frame["lon"].to_numpy(), frame["lat"].to_numpy())
+        codes = zones + np.where(frame["lat"] >= 0, 32600, 32700)
+        assert frame["crs"].tolist() == [f"EPSG:{c}" for c in codes]
+
+    def test_corners_lie_on_the_pixel_lattice(self, frame):
+        steps = frame[["x", "y"]].to_numpy() / 10
+        np.testing.assert_allclose(steps, steps.round(), atol=1e-6)
+
+    def test_corners_count_from_the_anchor(self, tmp_path, few):
+        frame = self.places(tmp_path, few, lattice={"anchor": "landsat"}, size=16, resolution=30)
+        steps = (frame[["x", "y"]].to_numpy() - 15) / 30
+        np.testing.assert_allclose(steps, steps.round(), atol=1e-6)
+
+
+class TestGrid(LatticeContract):
     method = "grid"
 
     def sampling(self, folder, bbox):  # noqa: ARG002
         return {"stride": 300}
 
 
-class TestMajorTom(SamplingContract):
+class TestMajorTom(LatticeContract):
     method = "majortom"
     sites = ("alps", "two zones", "equator", "south", "svalbard", "date line", "high")
 
 
-class TestLandGrid(SamplingContract):
+class TestLandGrid(LatticeContract):
     method = "land_grid"
 
     def sampling(self, folder, bbox):  # noqa: ARG002
         return {"km": 4.2}
 
 
-class TestRandom(SamplingContract):
+class TestRandom(LatticeContract):
     method = "random"
     grows = False
+    apart_m = 3500
 
     def sampling(self, folder, bbox):  # noqa: ARG002
         return {"count": 30}
 
 
-class TestPoints(SamplingContract):
+class TestPoints(LatticeContract):
     method = "points"
 
     def sampling(self, folder, bbox):
@@ -243,7 +238,7 @@ class TestPoints(SamplingContract):
             assert one["key"].tolist() == two["key"].tolist()
 
 
-class TestFeatures(SamplingContract):
+class TestFeatures(LatticeContract):
     method = "features"
 
     def sampling(self, folder, bbox):
@@ -255,9 +250,10 @@ class TestFeatures(SamplingContract):
         return {"file": "f.gpkg", "centre": "bounds"}
 
 
-class TestCities(SamplingContract):
+class TestCities(LatticeContract):
     method = "cities"
     grows = False
+    apart_m = 3500
 
     def sampling(self, folder, bbox):
         lon, lat = spread(bbox, 2)
@@ -269,8 +265,6 @@ class TestCities(SamplingContract):
 
 class TestList(SamplingContract):
     method = "list"
-    own_zone = False
-    on_lattice = False
 
     def sampling(self, folder, bbox):
         lon, lat = spread(bbox)
@@ -286,8 +280,6 @@ class TestList(SamplingContract):
 
 class TestSceneTiles(SamplingContract):
     method = "scene_tiles"
-    own_zone = False
-    on_lattice = False
     sites = ("alps", "south", "svalbard", "equator", "high")
 
     def sampling(self, folder, bbox):  # noqa: ARG002
@@ -322,5 +314,10 @@ class TestSceneTiles(SamplingContract):
 
 def test_every_method_has_a_contract():
     """But `stratified`, which is a grid until the survey: tests/e2e/test_sampling_worlds.py."""
-    kinds = {c.method for c in SamplingContract.__subclasses__()}
+    kinds = {
+        c.method
+        for kind in (SamplingContract, LatticeContract)
+        for c in kind.__subclasses__()
+        if "method" in vars(c)
+    }
     assert kinds == set(METHODS) - {"stratified"}

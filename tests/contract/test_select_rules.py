@@ -31,6 +31,12 @@ WISHES: dict[str, dict[str, Any]] = {
     },
     "mosaic": {"select": {"method": "mosaic"}},
     "series": {"select": {"method": "series", "max": 4}, "steps": {"missing": "nodata"}},
+    "series, wider": {
+        "select": {"method": "series", "max": 3},
+        "steps": {"min": 2},
+        "widen": {"by": "20d", "times": 3},
+        "time": "2021-05-01/2021-06-15",
+    },
     "periods": {"select": {"method": "periods", "every": "quarter"}, "steps": {"min": 2}},
     "periods, windows": {
         "select": {"method": "periods", "windows": {"b": "07/09", "a": "11/02"}, "prefer": "nearest"}

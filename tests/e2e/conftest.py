@@ -33,6 +33,12 @@ def samples(reference):
     return read_samples(reference[0])
 
 
+@pytest.fixture
+def built(request):
+    """The dataset whose fixture the parameter names."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture(scope="session")
 def june(border) -> Path:
     """A catalog of one clear scene."""

@@ -118,11 +118,6 @@ def coarse(border, tmp_path_factory):
 ALL = ["on_grid", "off_grid", "next_zone", "zones", "southern"]
 
 
-@pytest.fixture
-def built(request) -> Built:
-    return request.getfixturevalue(request.param)
-
-
 @pytest.mark.parametrize("built", ALL, indirect=True)
 def test_every_pixel_is_within_the_bound(built):
     assert len(built.samples) >= 9

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from worlds import checks, harness, recipes, sensor_checks, sensor_world
-from worlds.checks import Tally
+from worlds import checks, recipes, sensor_builds, sensor_checks, sensor_world
+from worlds.sensor_builds import Built
 from worlds.sensors import BLACK
 
 OLD, NEW = "2019-07-01/2019-07-31", "2021-07-01/2021-07-31"
@@ -18,25 +18,8 @@ def aerial(time: str, bands=ORDER, **more) -> dict:
     return {"collection": "naip", "bands": list(bands), "time": time, "min_valid": 0, **more}
 
 
-class Built:
-    """A built dataset with a layer ``aerial``."""
-
-    def __init__(self, out, world):
-        self.out, self.world = out, world
-        self.samples = harness.read_samples(out)
-
-    def check(self) -> Tally:
-        tally = Tally()
-        for sample in self.samples.values():
-            tally += sensor_checks.check_layer(sample, "aerial", self.world.shots)
-        return tally
-
-
-def make(tmp, world, layers, *, area=sensor_world.AERIAL_AREA, chips=None, **more) -> Built:
-    catalog = world.catalog(f"catalog_{tmp.name}")
-    window = recipes.window(tmp / "aoi.geojson", "EPSG:32632", *area)
-    grid = {"resolution": 1, **(chips or {})}
-    return Built(harness.build(tmp, sensor_world.recipe(catalog, window, layers, chips=grid, **more)), world)
+def make(tmp, world, layers, *, area=sensor_world.AERIAL_AREA, chips=None) -> Built:
+    return sensor_builds.make(tmp, world, layers, area=area, chips={"resolution": 1, **(chips or {})})
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +45,12 @@ def finer(sensors, tmp_path_factory):
     return make(tmp, sensors, {"aerial": aerial(NEW)}, chips={"resolution": 0.5, "size": 128})
 
 
-@pytest.fixture
-def built(request) -> Built:
-    return request.getfixturevalue(request.param)
-
-
 ALL = ["copied", "moved", "finer"]
 
 
 @pytest.mark.parametrize("built", ALL, indirect=True)
 def test_every_pixel_is_within_the_bound(built):
-    tally = built.check()
+    tally = built.tally
     assert len(built.samples) >= 9
     assert tally.pixels > 100_000
 
@@ -81,11 +59,7 @@ def test_every_pixel_is_within_the_bound(built):
     ("built", "metres"), [("copied", 0.5), ("moved", 0.5), ("finer", 0.3)], indirect=["built"]
 )
 def test_a_truth_half_a_pixel_off_is_out_of_bounds(built, metres):
-    full = [s for s in built.samples.values() if s.meta["layers"]["aerial"]["valid_fraction"] > 0.5]
-    assert full
-    for sample in full[:4]:
-        with pytest.raises(AssertionError, match="beyond the bound"):
-            sensor_checks.check_layer(sample, "aerial", built.world.shots, moved=metres)
+    built.fails_when_moved(metres)
 
 
 def test_counts_stay_counts_and_zero_is_one_of_them(copied, sensors):
@@ -104,7 +78,7 @@ def test_counts_stay_counts_and_zero_is_one_of_them(copied, sensors):
 
 
 def test_beyond_the_picture_is_no_data(moved):
-    assert moved.check().empty > 1_000
+    assert moved.tally.empty > 1_000
     for sample in moved.samples.values():
         assert sample.arrays["aerial"].min() >= 0 or (sample.arrays["aerial"] == sensor_checks.NODATA).any()
 
@@ -130,7 +104,7 @@ def test_ten_metres_are_the_mean_of_a_hundred_pixels(sensors, tmp_path, time, ye
 
 def test_the_newest_of_two_years_is_taken_where_nothing_else_tells_them_apart(sensors, tmp_path):
     built = make(tmp_path, sensors, {"aerial": aerial("2018-01-01/2022-12-31")})
-    assert built.check().pixels > 30_000
+    assert built.tally.pixels > 30_000
     for sample in built.samples.values():
         (ids,) = sample.meta["layers"]["aerial"]["items"]
         assert ids == ["it_m_4501201_ne_32_060_20210712"]

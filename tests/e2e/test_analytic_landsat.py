@@ -7,6 +7,7 @@ import pytest
 
 from worlds import harness, recipes, sensor_checks, sensor_world
 from worlds.checks import Tally
+from worlds.sensor_builds import make
 from worlds.sensors import LANDSAT, THERMAL
 
 JUNE, STRIPED, JULY = "2021-06-15/2021-06-15", "2021-07-01/2021-07-01", "2021-07-17/2021-07-17"
@@ -18,29 +19,6 @@ def landsat(time: str, bands=BANDS, **more) -> dict:
     return {
         "collection": "landsat-c2-l2", "bands": list(bands), "time": time, "max_cloud": 100, "min_valid": 0, **more,
     }  # fmt: skip
-
-
-class Built:
-    """A built dataset with a Landsat layer ``l8``."""
-
-    def __init__(self, out, world):
-        self.out, self.world = out, world
-        self.samples = harness.read_samples(out)
-        self.ledger = harness.ledger(out)
-
-    def check(self, layer: str = "l8") -> Tally:
-        tally = Tally()
-        for sample in self.samples.values():
-            found = sensor_checks.check_layer(sample, layer, self.world.shots)
-            found.bad = sensor_checks.check_mask(sample, layer, self.world.shots)
-            tally += found
-        return tally
-
-
-def make(tmp, world, layers, *, area=sensor_world.AREA, **more) -> Built:
-    catalog = world.catalog(f"catalog_{tmp.name}")
-    window = recipes.window(tmp / "aoi.geojson", "EPSG:32632", *area)
-    return Built(harness.build(tmp, sensor_world.recipe(catalog, window, layers, **more)), world)
 
 
 THIRTY = {"size": 16, "resolution": 30}
@@ -66,17 +44,12 @@ def half(sensors, tmp_path_factory):
     return make(tmp, sensors, {"l8": landsat(STRIPED)}, chips=THIRTY)
 
 
-@pytest.fixture
-def built(request) -> Built:
-    return request.getfixturevalue(request.param)
-
-
 ALL = ["ten", "copied", "half"]
 
 
 @pytest.mark.parametrize("built", ALL, indirect=True)
 def test_every_pixel_is_within_the_bound(built):
-    tally = built.check()
+    tally = built.tally
     assert len(built.samples) >= 9
     assert tally.pixels > 4_000
     assert tally.empty > 100
@@ -84,16 +57,12 @@ def test_every_pixel_is_within_the_bound(built):
 
 @pytest.mark.parametrize("built", ALL, indirect=True)
 def test_a_truth_half_a_pixel_off_is_out_of_bounds(built):
-    full = [s for s in built.samples.values() if s.meta["layers"]["l8"]["valid_fraction"] > 0.5]
-    assert full
-    for sample in full[:4]:
-        with pytest.raises(AssertionError, match="beyond the bound"):
-            sensor_checks.check_layer(sample, "l8", built.world.shots, moved=15.0)
+    built.fails_when_moved(15.0)
 
 
 def test_clouds_are_bits_and_no_data_is_no_data(ten):
     """High bits stand beside every code: who took QA_PIXEL for a number would find no cloud at all."""
-    tally = ten.check()
+    tally = ten.tally
     assert tally.bad > 500
     assert tally.empty > 100
 
@@ -169,7 +138,7 @@ def test_a_coarser_grid_takes_the_mean(sensors, tmp_path):
 def test_the_clearest_date_is_taken_chip_by_chip(sensors, tmp_path):
     """All three dates: by the bits in the chip, whatever the catalog's own figure, which is the same for all."""
     built = make(tmp_path, sensors, {"l8": landsat("2021-06-01/2021-07-31", bands=("red",), min_valid=99)})
-    assert built.check().pixels > 40_000
+    assert built.tally.pixels > 40_000
     days = set()
     for sample in built.samples.values():
         meta = sample.meta["layers"]["l8"]

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from worlds import checks, harness, recipes, sensor_checks, sensor_world
-from worlds.checks import Tally
+from worlds.sensor_builds import Built, make
 from worlds.sensor_checks import DECIBEL, decibels, power_of
 from worlds.sensor_world import radar
 
@@ -15,31 +15,9 @@ DOWN, UP, LATER = "2021-06-10/2021-06-12", "2021-06-14/2021-06-14", "2021-06-20/
 SPECKLED = "2021-07-05/2021-07-05"
 
 
-class Built:
-    """A built dataset with a radar layer ``s1``."""
-
-    def __init__(self, out, world):
-        self.out, self.world = out, world
-        self.samples = harness.read_samples(out)
-        self.ledger = harness.ledger(out)
-
-    def check(self) -> Tally:
-        tally = Tally()
-        for sample in self.samples.values():
-            tally += sensor_checks.check_layer(sample, "s1", self.world.shots)
-        return tally
-
-
 def chosen(built: Built) -> set[str]:
     """Every item that a sample names."""
     return {i for s in built.samples.values() for i in s.meta["layers"]["s1"]["items"][0]}
-
-
-def make(tmp, world, layers, *, area=sensor_world.AREA, ids=(), **more) -> Built:
-    """Build the layers; `area` in EPSG:32632."""
-    catalog = world.catalog(f"catalog_{tmp.name}", *ids)
-    window = recipes.window(tmp / "aoi.geojson", "EPSG:32632", *area)
-    return Built(harness.build(tmp, sensor_world.recipe(catalog, window, layers, **more)), world)
 
 
 @pytest.fixture(scope="module")
@@ -63,18 +41,13 @@ def next_zone(sensors, tmp_path_factory):
     return make(tmp, sensors, {"s1": radar(UP)})
 
 
-@pytest.fixture
-def built(request) -> Built:
-    return request.getfixturevalue(request.param)
-
-
 ALL = ["on_grid", "off_grid", "next_zone"]
 OFF = ["off_grid", "next_zone"]
 
 
 @pytest.mark.parametrize("built", ALL, indirect=True)
 def test_every_pixel_is_within_the_bound(built):
-    tally = built.check()
+    tally = built.tally
     assert len(built.samples) >= 9
     assert tally.pixels > 60_000
     # Zero power, negative power, holes and the swath's edge were met, and pixels beside them.
@@ -83,17 +56,13 @@ def test_every_pixel_is_within_the_bound(built):
 
 @pytest.mark.parametrize("built", OFF, indirect=True)
 def test_pixels_beside_a_hole_are_blends_of_data_alone(built):
-    assert built.check().edge > 40
+    assert built.tally.edge > 40
 
 
 @pytest.mark.parametrize("built", ALL, indirect=True)
 def test_a_truth_half_a_pixel_off_is_out_of_bounds(built):
     """The proof that the tests above can fail."""
-    full = [s for s in built.samples.values() if s.meta["layers"]["s1"]["valid_fraction"] > 0.5]
-    assert full
-    for sample in full[:4]:
-        with pytest.raises(AssertionError, match="beyond the bound"):
-            sensor_checks.check_layer(sample, "s1", built.world.shots, moved=5.0)
+    built.fails_when_moved(5.0)
 
 
 @pytest.mark.parametrize(
@@ -155,23 +124,27 @@ def speckled(world, collection="sentinel-1-rtc"):
     return shot
 
 
-def test_means_are_of_linear_power(coarse):
-    """Against a direct computation from the file's pixels; a mean of decibels is out by over a decibel."""
-    shot = speckled(coarse.world)
-    compared, apart = 0, []
-    for sample in coarse.samples.values():
+def of_linear_power(built, rule) -> list[float]:
+    """Hold every band to a rule over its linear power; by sample and band, how far off the rule over decibels is."""
+    shot, apart = speckled(built.world), []
+    for sample in built.samples.values():
         for n, band in enumerate(("vv", "vh")):
             power = power_of(shot, band)
-            expected = decibels(sensor_checks.mean_of_pixels(power, shot, sample))
+            expected = decibels(rule(power, shot, sample))
             out = sample.arrays["s1"][n].astype(float)
             np.testing.assert_array_equal(np.isnan(out), np.isnan(expected), f"{sample.key} {band}")
             assert np.nanmax(np.abs(out - expected)) <= 0.01, (sample.key, band)
-            linear = sample.arrays["power"][n].astype(float)
-            np.testing.assert_allclose(decibels(linear), out, atol=0.01)
-            wrong = sensor_checks.mean_of_pixels(decibels(power), shot, sample)
-            apart.append(np.nanmean(np.abs(out - wrong)))
-            compared += np.isfinite(expected).sum()
-    assert compared > 4_000
+            apart.append(np.nanmean(np.abs(out - rule(decibels(power), shot, sample))))
+    return apart
+
+
+def test_means_are_of_linear_power(coarse):
+    """Against a direct computation from the file's pixels; a mean of decibels is out by over a decibel."""
+    apart = of_linear_power(coarse, sensor_checks.mean_of_pixels)
+    for sample in coarse.samples.values():
+        linear = sample.arrays["power"].astype(float)
+        np.testing.assert_allclose(decibels(linear), sample.arrays["s1"], atol=0.01)
+    assert sum(np.isfinite(s.arrays["s1"]).sum() for s in coarse.samples.values()) > 4_000
     # The proof that this test can fail: what averaging decibels would give is far beyond its bound.
     assert min(apart) > 1.0
 
@@ -198,16 +171,7 @@ def moved(sensors, tmp_path_factory):
 
 
 def test_bilinear_is_of_linear_power(moved):
-    shot, apart = speckled(moved.world), []
-    for sample in moved.samples.values():
-        for n, band in enumerate(("vv", "vh")):
-            power = power_of(shot, band)
-            expected = decibels(sensor_checks.bilinear_of_pixels(power, shot, sample))
-            out = sample.arrays["s1"][n].astype(float)
-            np.testing.assert_array_equal(np.isnan(out), np.isnan(expected), f"{sample.key} {band}")
-            assert np.nanmax(np.abs(out - expected)) <= 0.01, (sample.key, band)
-            wrong = sensor_checks.bilinear_of_pixels(decibels(power), shot, sample)
-            apart.append(np.nanmean(np.abs(out - wrong)))
+    apart = of_linear_power(moved, sensor_checks.bilinear_of_pixels)
     assert len(apart) >= 8
     assert min(apart) > 0.5
 
@@ -274,7 +238,7 @@ def test_the_time_says_which_pass(sensors, tmp_path):
         built = make(
             tmp_path / day, sensors, {"s1": radar(time, unit="dB")}, area=(732700, 4987800, 734000, 4988500)
         )
-        assert built.check().pixels > 8_000
+        assert built.tally.pixels > 8_000
         assert all(day in i for i in chosen(built))
 
 
@@ -290,7 +254,7 @@ def test_a_recipe_says_which_orbit(sensors, tmp_path, where, days):
     """Of all passes of June the ascending one, or the track that descends: the pass that shows most of the chip."""
     layers = {"s1": radar("2021-06-01/2021-06-30", unit="dB", where=where)}
     built = make(tmp_path, sensors, layers, area=(732700, 4987800, 734000, 4988500))
-    assert built.check().pixels > 8_000
+    assert built.tally.pixels > 8_000
     assert {i.split("_")[4][:8] for i in chosen(built)} == days
     if len(days) == 1:
         return
@@ -333,7 +297,8 @@ def test_radar_beside_sentinel_2_on_one_grid(sensors, tmp_path):
     optical = {**recipes.imagery("2021-06-20/2021-06-25", bands=("red", "swir16")), "max_cloud": 100}
     layers = {"s2": optical, "s1": radar(UP, unit="dB")}
     built = make(tmp_path, sensors, layers, area=(732700, 4987200, 734000, 4988500))
-    assert built.check().pixels > 8_000
+    built.layer = "s1"
+    assert built.tally.pixels > 8_000
     for sample in built.samples.values():
         assert sample.arrays["s2"].dtype == np.int16
         checks.check_imagery(sample, "s2", sensors.scenes)

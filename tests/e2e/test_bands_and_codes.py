@@ -23,6 +23,8 @@ def samples(sensors, tmp_path_factory):
         "blanked": {**OPTICAL, "mask": "blank", "encode": {**eight, "nodata": 255}},
         "s1": {**RADAR, "unit": "dB", "derive": {"ratio": "vv / vh"}},
         "s1_bytes": {**RADAR, "unit": "dB", "encode": {"dtype": "uint8", "clip": [-25, 0], "scale": 10, "offset": 251}},
+        "s1_filled": {**RADAR, "unit": "dB", "encode": {"fill": {"max": "5%"}}},
+        "stretched": {**OPTICAL, "encode": {"dtype": "uint8", "stretch": {"quantile": [2, 98]}}},
         "steady": {
             **OPTICAL, "time": "2021-06", "select": {"method": "composite", "stat": "mean"}, "derive": NDVI,
         },
@@ -49,6 +51,41 @@ def test_an_index_stands_behind_the_bands_of_its_layer(samples):
         truth = (plain["nir"] - plain["red"]) / (plain["nir"] + plain["red"])
         np.testing.assert_allclose(got["ndvi"], truth, atol=5.1e-5)
         assert np.isfinite(truth).any()
+
+
+def test_small_holes_are_filled_and_large_ones_are_not(samples):
+    """Against the layer beside it: what was data stays, and a hole has the value of one of the nearest pixels."""
+    filled = large = 0
+    for sample in samples.values():
+        plain, out = sample.arrays["s1"][:2], sample.arrays["s1_filled"]
+        said = sample.meta["layers"]["s1_filled"]
+        gone = np.isnan(plain)
+        share = gone.any(axis=0).mean()
+        np.testing.assert_array_equal(out[~gone], plain[~gone])
+        if 0 < share <= 0.05:
+            assert said["filled_fraction"] == [pytest.approx(share)]
+            assert said["valid_fraction"] == 1
+            assert not np.isnan(out).any()
+            assert set(out[gone]) <= set(plain[~gone])
+            filled += 1
+        else:
+            assert said["filled_fraction"] == [0.0]
+            np.testing.assert_array_equal(np.isnan(out), gone)
+            large += share > 0.05
+    assert filled, "no chip with a small hole"
+    assert large, "no chip with a large one"
+
+
+def test_a_sample_says_what_it_was_stretched_from(samples):
+    for sample in samples.values():
+        said, codes = sample.meta["layers"]["stretched"], sample.arrays["stretched"]
+        plain = sample.arrays["plain"].astype(float)
+        assert (said["unit"], said["scale"], said["offset"], said["nodata"]) == ("stretched", 1.0, 0.0, 0)
+        for band, (values, (low, high)) in enumerate(zip(plain, said["stretch"][0], strict=True)):
+            data = values[values != -32768]
+            np.testing.assert_allclose((low, high), np.percentile(data, (2, 98)))
+            right = np.maximum(np.rint(np.clip((values - low) / (high - low), 0, 1) * 255), 1)
+            np.testing.assert_array_equal(codes[band], np.where(values == -32768, 0, right))
 
 
 def test_a_composite_has_the_index_of_its_bands(samples):

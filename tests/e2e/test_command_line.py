@@ -108,11 +108,11 @@ def test_a_missing_a_cut_and_a_stray_file_are_6(finished, tmp_path):
 def test_check_needs_no_network_and_no_data(tmp_path):
     """A missing data file and a room not built are warnings and 0; a catalog is never asked."""
     mapping = small("http://127.0.0.1:9/none", area={"geojson": "later.geojson"})
-    mapping["balance"] = {"by": "s2", "max_ratio": 3}
+    mapping["parts"] = ["other.yaml"]
     done = succeed("check", write_recipe(tmp_path / "r.yaml", mapping))
     said = done.stdout + done.stderr
     assert "later.geojson" in said
-    assert "balance" in said
+    assert "parts" in said
 
 
 def test_extends_merges_and_set_comes_last(june, tmp_path):

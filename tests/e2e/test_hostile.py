@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import zlib
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
@@ -203,8 +204,16 @@ def test_a_shape_that_an_item_claims_costs_nothing(border, room, claim):
 
 def test_a_bomb_of_an_answer_is_4(room):
     """Half a gibibyte of blanks in half a megabyte: refused before it is unpacked."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    bomb = b"".join(packer.compress(b" " * (1 << 24)) for _ in range(32)) + packer.flush()
+    blanks, crc = b" " * (1 << 24), 0
+    for _ in range(32):
+        crc = zlib.crc32(blanks, crc)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    chunk = packer.compress(blanks) + packer.flush(
+        zlib.Z_FULL_FLUSH
+    )  # stands alone: so it can stand 32 times
+    end = packer.flush() + struct.pack("<II", crc, 32 << 24)
+    bomb = bytes.fromhex("1f8b08000000000000ff") + 32 * chunk + end
+    assert zlib.decompressobj(31).decompress(bomb, 100) == blanks[:100]
 
     class Bomb(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -275,8 +284,6 @@ def _write(path: Path, width: int, height: int, **more) -> None:
 
 def _patch(path: Path, whole: bytes, tag: int, value: int) -> None:
     """Let a tag of a little-endian classic TIFF say something else, all its values."""
-    import struct
-
     data = bytearray(whole)
     assert data[:4] == b"II*\0"
     at = struct.unpack_from("<I", data, 4)[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -63,14 +64,20 @@ def build(folder: Path, items: list[dict], like: Path, layers: dict, chips: dict
     return harness.read_samples(out)
 
 
-def at(path: Path, sample, index: int = 1):
-    """A file's pixels under the sample's centres, float64; NaN outside and where it says that there is no data."""
+@lru_cache(maxsize=8)
+def stored(path: Path, index: int):
+    """A band as float64, NaN where the file says that there is no data; its transform and its CRS."""
     with rasterio.open(path) as src:
         values = src.read(index).astype(float)
         if src.nodata is not None:
             values[values == src.nodata] = np.nan
-        x, y = transformer(sample.crs, src.crs.to_string()).transform(*sample.centres())
-        u, v = ~src.transform * (x, y)
+        return values, src.transform, src.crs.to_string()
+
+
+def at(path: Path, sample, index: int = 1):
+    """A file's pixels under the sample's centres, float64; NaN outside and where it says that there is no data."""
+    values, affine, crs = stored(path, index)
+    u, v = ~affine * transformer(sample.crs, crs).transform(*sample.centres())
     col, row = np.floor(u).astype(int), np.floor(v).astype(int)
     inside = (col >= 0) & (row >= 0) & (col < values.shape[1]) & (row < values.shape[0])
     found = values[np.clip(row, 0, values.shape[0] - 1), np.clip(col, 0, values.shape[1] - 1)]

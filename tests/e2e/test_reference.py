@@ -14,7 +14,7 @@ import pyproj
 from worlds import checks, harness, recipes
 from worlds.analytic import lonlat, transformer
 from worlds.harness import read_samples, succeed
-from worlds.samples import CORINE, WORLDCOVER, kinds, ring
+from worlds.samples import CLASS_OF, CORINE, WORLDCOVER, kinds, ring
 from worlds.stac import write_catalog
 
 
@@ -190,7 +190,8 @@ def test_the_json_of_labels(samples, wide):
             layer = sample.meta["layers"][name]
             assert (layer["legend"], layer["datetime"], layer["nodata"]) == (name, [year], 0)
             assert layer["dtype"] in ("uint8", "uint16")
-            checks.check_label_figures(sample, name, codes)
+            checks.check_label_figures(sample, name, codes, CLASS_OF if name == "corine" else None)
+        assert sample.meta["layers"]["corine"]["scene_legend"] == "bigearthnet-19"
         checks.check_label(sample, "corine", world.labels["U2018_CLC2018_V2020"])
         checks.check_label(sample, "worldcover", world.labels["WC_2021_00"])
 

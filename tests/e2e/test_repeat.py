@@ -6,13 +6,13 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import chipweave as cw
 from worlds import harness, recipes
 
 OUTPUT = {"formats": ["webdataset", "zarr"], "samples_per_shard": 16}
@@ -104,25 +104,11 @@ def test_another_folder_and_another_hour_do_not_change_a_byte(job, serial, tmp_p
     same(out, serial[0])
 
 
-TILED = """
-import sys, chipweave as cw
-cw.build(cw.load_recipe(sys.argv[1]), sys.argv[2], workers=0, tile_px=int(sys.argv[3]))
-"""
-
-
 @pytest.mark.parametrize("tile_px", [4096, *(pytest.param(n, marks=pytest.mark.slow) for n in (64, 640))])
 def test_pixels_do_not_depend_on_the_size_of_a_tile(job, serial, tmp_path, tile_px):
     """From a tile a chip to one tile a zone: the same samples (their order may follow the batches)."""
     out = tmp_path / "out"
-    done = subprocess.run(
-        [sys.executable, "-c", TILED, str(job), str(out), str(tile_px)],
-        env=harness.guarded_env(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
+    cw.build(cw.load_recipe(job), out, workers=0, tile_px=tile_px)
     made, right = harness.read_samples(out), harness.read_samples(serial[0])
     assert made.keys() == right.keys()
     for key, sample in made.items():
@@ -249,6 +235,7 @@ def test_killed_once_in_the_middle_and_resumed(job, serial, tmp_path):
     same(out, serial[0])
 
 
+@pytest.mark.slow
 def test_interrupted_by_the_user_is_130_and_can_be_resumed(job, serial, tmp_path):
     out = tmp_path / "out"
     process = harness.start("build", job, "-o", out, "--workers", 0)
@@ -277,6 +264,7 @@ def workers_of(process: subprocess.Popen) -> dict[int, list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_in_the_middle_of_a_batch_is_replaced(job, serial, tmp_path):
     """As the system does when memory is short: the build goes on, ends with 0, and its bytes are the same."""
     out = tmp_path / "out"

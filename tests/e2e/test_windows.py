@@ -80,6 +80,7 @@ def test_workers_do_not_change_a_byte(jobs, windowed, tmp_path):
     assert harness.digests(out) == harness.digests(windowed)
 
 
+@pytest.mark.slow
 def test_a_kill_after_a_window_does_not_change_a_byte(jobs, windowed, tmp_path):
     """SIGKILL once the first window was closed: its parts are gone, and it is not woven again."""
     out = tmp_path / "out"

@@ -32,12 +32,9 @@ def test_an_unknown_key_is_named_with_its_nearest(june, tmp_path, dotted, value,
 @pytest.mark.parametrize(
     ("dotted", "value", "named"),
     [
-        ("imagery.s2.register", {"to": "other", "max_shift_px": 2}, "imagery.s2.register"),
-        ("split", {"method": "kfold"}, "split"),
         ("area", {"country": "PRT"}, "area.country"),
         ("output.formats", ["parquet"], "output.formats"),
-        ("text", {"t": {"kind": "landcover_caption", "from": "worldcover"}}, "text"),
-        ("balance", {"by": "worldcover", "max_ratio": 3}, "balance"),
+        ("parts", ["other.yaml"], "parts"),
     ],
 )
 def test_a_key_whose_room_is_not_built_is_refused_by_name(june, tmp_path, dotted, value, named):

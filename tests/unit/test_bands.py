@@ -9,7 +9,7 @@ import pytest
 import rasterio
 from affine import Affine
 
-from chipweave.labels.rasters import _legend_codes
+from chipweave.labels.remap import Recode
 from chipweave.model import Asset, Legend, LegendClass, MaskRule
 from chipweave.pixels import bands, blocks, codes, counts, gdal_session, source_grid
 from chipweave.pixels.masks import mask_codes
@@ -102,7 +102,7 @@ def test_codes_equal_the_general_way(tmp_path, grid, dtype):
     with gdal_session():
         for row, col, height, width in WINDOWS:
             window = (UTM, target(row, col), (height, width))
-            for finish in (partial(mask_codes, rule=rule), partial(_legend_codes, legend=legend)):
+            for finish in (partial(mask_codes, rule=rule), Recode.of(legend, None, legend)):
                 own = codes.read_codes(asset, None, *window, "nearest", finish)
                 expected = finish(*bands.read_band(asset, None, *window, "nearest"))
                 assert own.dtype == expected.dtype

@@ -24,9 +24,11 @@ KEYS = [
     "decode_amplification_24_dates",
     "peak_rss_mb", "peak_rss_ratio_10x_area", "peak_rss_ratio_24_dates", "two_worker_speedup", "cpu_burn_speedup",
     "scheduler_cpu_share_1k", "scheduler_cpu_share_100k",
-    "plan_1m_seconds", "plan_1m_peak_mb", "plan_2x_time_ratio", "writer_vs_shardwriter", "random_read_vs_geotiff",
+    "plan_1m_seconds", "plan_1m_peak_mb", "split_1m_seconds", "split_1m_peak_mb", "plan_2x_time_ratio",
+    "writer_vs_shardwriter", "random_read_vs_geotiff",
     "random_read_vs_zarr", "cpu_vs_rslearn_e2e",
-    "remote_throughput_20ms", "remote_throughput_100ms", "remote_bytes_ratio",
+    "vectors_burn_vs_imagery", "vectors_burn_rss_ratio", "vectors_burn_cpu_ms_chip", "vectors_tell_cpu_ms_chip",
+    "vectors_store_seconds", "remote_throughput_20ms", "remote_throughput_100ms", "remote_bytes_ratio",
 ]  # fmt: skip
 
 NEEDS_SHARED = {k for k in KEYS if k.startswith(("sol_", "cpu_vs_"))}

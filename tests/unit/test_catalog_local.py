@@ -255,23 +255,16 @@ def test_files_that_are_none(asked, tmp_path):
 
 
 def test_units_are_the_files(asked, tmp_path):
-    write(
-        tmp_path / "u" / "a.tif",
-        plane(1, "float32"),
-        plane(1, "float32"),
-        names=("t", "z"),
-        units=("kelvin", "m"),
-    )
+    def two_bands(name, *units):
+        write(
+            tmp_path / "u" / name, plane(1, "float32"), plane(1, "float32"), names=("t", "z"), units=units
+        )  # fmt: skip
+
+    two_bands("a.tif", "kelvin", "m")
     assert asked("u", ["t"])[0].collection.unit == "K"
     with pytest.raises(RecipeError, match="bands in K and m"):
         asked("u", ["t", "z"])
-    write(
-        tmp_path / "u" / "b.tif",
-        plane(1, "float32"),
-        plane(1, "float32"),
-        names=("t", "z"),
-        units=("degC", "m"),
-    )
+    two_bands("b.tif", "degC", "m")
     with pytest.raises(RecipeError, match=r"is in K in a\.tif, and in degC in b\.tif"):
         asked("u", ["t"])
     write(tmp_path / "db.tif", plane(-120, "int16"), units=("dB",), scale=0.1)

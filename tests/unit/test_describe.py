@@ -19,16 +19,25 @@ from huggingface_hub import DatasetCard
 from matplotlib.image import imread
 
 import fakes
-from chipweave.describe import check_licence, summarise, write_attribution, write_card, write_wids
+from chipweave.catalog.licences import (
+    check_licence,
+    kept_apart,
+    licence_of,
+    shard_set,
+    spdx,
+    strictest,
+    wording,
+)
+from chipweave.describe import summarise, write_attribution, write_card, write_wids
 from chipweave.describe.colours import Classes, hashed, split_colour
-from chipweave.describe.credits import wording
-from chipweave.describe.licences import licence_of, said, spdx, strictest
-from chipweave.describe.show import _panel, choose, show
+from chipweave.describe.licences import said
+from chipweave.describe.panels import _panel, choose
+from chipweave.describe.show import show
 from chipweave.describe.splitmap import _rings
 from chipweave.describe.summary import Summary
 from chipweave.describe.text import code, link, markdown, paragraphs, plain
 from chipweave.errors import RecipeError, UsageError
-from chipweave.model import Credit
+from chipweave.model import Credit, LayerSpec
 from chipweave.shards.index import read_index
 
 LAYERS = fakes.layer_specs(16)
@@ -104,17 +113,12 @@ def test_paragraphs_and_code():
         ("CC-BY-4.0", [credit("ODbL-1.0", share_alike=True)], "carries ODbL-1.0 too"),
         ("my own", [credit("ODbL-1.0", share_alike=True)], "carries ODbL-1.0 too"),
         ("CC-BY-SA-4.0", [credit("ODbL-1.0", share_alike=True)], "ODbL"),
-        (
-            None,
-            [credit("ODbL-1.0", share_alike=True), credit("CC-BY-SA-4.0", share_alike=True)],
-            "one dataset",
-        ),
+        ("ODbL-1.0", [credit("ODbL-1.0"), credit("CC-BY-SA-4.0")], "carries CC-BY-SA-4.0 too"),
         ("CC-BY-4.0", [credit("CC-BY-NC-4.0")], "commercial"),
         ("Apache-2.0", [credit("CC BY-NC 4.0")], "commercial"),
         ("CC-BY-4.0", [credit("CC-BY-SA-4.0")], "carries CC-BY-SA-4.0 too"),
         ("CC-BY-4.0", [credit("CC-BY-ND-4.0")], "no changed versions"),
-        (None, [credit("ODbL-1.0", share_alike=True), credit("CC-BY-NC-4.0")], "no commerce"),
-        (None, [credit("CC-BY-SA-4.0"), credit("CC-BY-NC-SA-4.0")], "one dataset"),
+        ("CC-BY-SA-3.0", [credit("CC-BY-SA-4.0")], "carries CC-BY-SA-4.0 too"),
     ],
 )
 def test_a_weaker_licence_is_refused(licence, inputs, message):
@@ -127,6 +131,8 @@ def test_a_weaker_licence_is_refused(licence, inputs, message):
     ("licence", "inputs"),
     [
         (None, [credit("CC-BY-4.0"), credit("ODbL-1.0", share_alike=True)]),
+        (None, [credit("ODbL-1.0"), credit("CC-BY-SA-4.0"), credit("CC-BY-NC-4.0")]),
+        ("CC-BY-SA-4.0", [credit("CC-BY-SA-3.0")]),
         ("CC0-1.0", [credit("CC0-1.0"), credit("public-domain")]),
         ("CC0-1.0", []),
         ("CC-BY-4.0", [credit("CC-BY-4.0"), credit("LicenseRef-Copernicus-Sentinel"), credit("CC0-1.0")]),
@@ -167,15 +173,48 @@ SENTINEL, LAND = credit("LicenseRef-Copernicus-Sentinel"), credit("LicenseRef-Co
     ],
 )
 def test_the_strictest_licence_of_the_inputs_is_worked_out(inputs, licence):
-    check_licence(None, inputs)
     for order in (inputs, inputs[::-1]):
-        assert strictest(order) == licence_of(None, order) == licence
+        layers = of(*order)
+        assert strictest(order) == licence_of(None, layers) == licence
+        told = said(None, layers)
+        names = [markdown(c.licence) for c in inputs]
+        assert markdown(licence) in told if licence else all(name in told for name in names)
     check_licence(licence, inputs)
-    assert licence_of("MIT", inputs) == "MIT"
-    told = said(None, inputs)
-    names = [markdown(c.licence) for c in inputs]
-    assert markdown(licence) in told if licence else all(name in told for name in names)
-    assert said("MIT", inputs) == "Licence: MIT."
+    assert licence_of("MIT", of(*inputs)) == "MIT"
+    assert said("MIT", of(*inputs)) == "Licence: MIT."
+
+
+def of(*sources: Credit | None) -> list[LayerSpec]:
+    """A layer of each of those credits, all in one set of shards."""
+    return [dataclasses.replace(LAYERS[0], name=f"l{n}", credit=c) for n, c in enumerate(sources)] or LAYERS[
+        3:
+    ]
+
+
+@pytest.mark.parametrize(
+    ("licences", "sets"),
+    [
+        (["CC-BY-4.0", "ODbL-1.0", "CC0-1.0"], ["", "odbl", ""]),
+        (["CC-BY-4.0", "ODbL-1.0", "CC-BY-SA-4.0", "odbl-1.0"], ["", "odbl", "cc-by-sa-4.0", "odbl"]),
+        (["ODbL-1.0", "ODbL-1.0"], ["", ""]),
+        (["ODbL-1.0", "CC-BY-SA-4.0"], ["", "cc-by-sa-4.0"]),
+        ([None, "ODbL-1.0"], ["", "odbl"]),
+        (["CC-BY-NC-4.0", "LicenseRef-house"], ["", ""]),
+    ],
+)
+def test_layers_that_licences_keep_apart_have_a_set_of_their_own(licences, sets):
+    layers = kept_apart(of(*(c and credit(c) for c in licences)))
+    assert [spec.shard_set for spec in layers] == sets
+    if len(set(sets)) > 1:
+        assert licence_of(None, layers) is None
+        told = said(None, layers)
+        assert all(f"`shards{'-' * bool(own)}{own}/`" in told for own in sets)
+
+
+def test_a_share_alike_licence_of_somebodys_own_names_its_set():
+    assert shard_set(credit("House Rules, 2nd ed.", share_alike=True)) == "house-rules-2nd-ed"
+    assert shard_set(credit("../..", share_alike=True)) == "unnamed"
+    assert shard_set(credit("House Rules")) == ""
 
 
 def test_spdx_identifiers_are_spelled_as_in_the_list():
@@ -302,8 +341,8 @@ def test_the_licence_goes_by_the_hubs_names(tmp_path, summary, licence, source, 
     own = tmp_path / "LICENSE.md"
     assert own.exists() == ("license_link" in expected)
     if own.exists():
-        assert said(licence, [s.credit for s in layers]) in body
-        assert said(licence, [s.credit for s in layers]) in own.read_text(encoding="utf-8")
+        assert said(licence, layers) in body
+        assert said(licence, layers) in own.read_text(encoding="utf-8")
 
 
 SIZES = ["n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B"]

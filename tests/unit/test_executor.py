@@ -208,6 +208,7 @@ def test_a_running_schedulers_worker_that_dies_is_replaced_too(cluster, tmp_path
         assert told.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_scheduler_that_dies_ends_the_build_which_can_go_on(tmp_path, monkeypatch):
     """With 4 and a hint, not never, and without a traceback; what was finished is kept."""

@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "chipweave"
 ORDER = (
-    "errors", "model", "files", "progress", "recipe", "catalog", "pixels", "labels", "plan", "shards", "weave",
-    "describe", "audit", "stores", "executor", "run", "demo", "console", "cli", "__main__",
+    "errors", "model", "files", "progress", "plain", "recipe", "catalog", "pixels", "labels", "plan", "shards", "weave",
+    "describe", "audit", "splits", "stores", "executor", "run", "demo", "console", "cli_tables", "cli", "__main__",
 )  # fmt: skip
 IO_LIBRARIES = {
     "rasterio", "pyarrow", "zarr", "geopandas", "pyogrio", "pystac_client", "rustac", "xarray", "dask", "distributed",

@@ -40,6 +40,7 @@ def together(tmp_path: Path, cache: Path) -> tuple[list[tuple[int, int]], list[s
     return counts, said
 
 
+@pytest.mark.slow
 def test_two_processes_compile_each_kernel_once(tmp_path):
     (first, second), _ = together(tmp_path, tmp_path / "cache")
     assert first[1] + second[1] >= 2

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chipweave.errors import PermanentSourceError, TransientSourceError
-from chipweave.labels import LabelRead, class_shares, compose_labels, read_label, scene_labels
+from chipweave.labels import LabelRead, read_label, said_of_classes
 from chipweave.model import Asset, Legend, LegendClass, MaskRule
 from chipweave.pixels import (
     LayerRead,
@@ -260,7 +260,7 @@ LEGEND = Legend("little", (LegendClass(1, "a", "#000000"), LegendClass(5, "b", "
 
 
 def test_labels_are_in_the_legends_codes(tmp_path):
-    """A code that the legend does not know, and what the source calls no data, are the legend's nodata."""
+    """What the source calls no data is the legend's nodata; a code that the legend does not know is told apart."""
     path = write_tif(tmp_path / "a.tif", np.array([[1, 5, 7, 0]], np.int16), UTM, north_up(X, Y, 10), 0)
     item = scene(layer="lc", assets=assets(map=path))
     read = LabelRead(LEGEND, "nearest", None, "map")
@@ -268,18 +268,19 @@ def test_labels_are_in_the_legends_codes(tmp_path):
         got = read_label(item, read, UTM, north_up(X, Y, 10), (2, 5))
         with pytest.raises(PermanentSourceError, match="no asset for band other"):
             read_label(item, LabelRead(LEGEND, "nearest", None, "other"), UTM, north_up(X, Y, 10), (1, 1))
+    np.testing.assert_array_equal(got, [[1, 5, read.codes.foreign, 255, 255], [255] * 5])
+    got, strange = read.codes.settled(got, "uint8")
     np.testing.assert_array_equal(got, [[1, 5, 255, 255, 255], [255] * 5])
-    assert got.dtype == np.uint8
-    shares = class_shares(got, LEGEND)
-    assert shares == {"1": 0.1, "5": 0.1}
-    assert scene_labels(shares) == [1, 1]
-    assert scene_labels({"1": 0.0, "5": 0.2}) == [0, 1]
-    assert scene_labels({"1": 0.1, "5": 0.2}, 0.2) == [0, 1]
+    assert (got.dtype, strange) == (np.uint8, 1)
+    assert said_of_classes(got, LEGEND)[0]["fractions"] == {"1": 0.1, "5": 0.1}
 
 
 def test_labels_of_one_edition_fill_each_other():
-    rasters = [np.array([1, 255, 255], np.uint8), np.array([5, 5, 255], np.uint8)]
-    np.testing.assert_array_equal(compose_labels(rasters, LEGEND), [1, 5, 255])
+    read = LabelRead(LEGEND, "nearest", None, "map")
+    strange = read.codes.foreign
+    rasters = [np.array([1, 255, strange, strange], np.uint8), np.array([5, 5, 5, 255], np.uint8)]
+    np.testing.assert_array_equal(read.compose(rasters), [1, 5, 5, strange])
+    np.testing.assert_array_equal(read.empty(rasters[0]), [False, True, True, True])
 
 
 def test_what_is_counted_on_a_picture():

@@ -10,7 +10,7 @@ from chipweave.plan.columns import Candidate
 from chipweave.plan.pairs import dates_of, in_order, layer_rule, may_lack, with_partners
 from chipweave.plan.select import Choice, Limits, Measured, When
 from chipweave.plan.select.paired import Paired, PairedSeries, partnered
-from chipweave.plan.survey import ChipScenes
+from chipweave.plan.targets import ChipScenes
 from chipweave.recipe.models import Imagery
 from tiny import place, scene
 

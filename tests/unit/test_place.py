@@ -337,6 +337,38 @@ def test_areas_are_read_from_every_kind_of_file(tmp_path, name):
     assert area.geometry.covers(shapely.Point(area.centre))
 
 
+def mgrs(tmp_path, *names):
+    return read_area(load(tmp_path, {"catalog": "c.json", "area": {"mgrs": list(names)}}))
+
+
+@pytest.mark.parametrize(
+    ("name", "crs", "left", "top"),
+    [("31UFS", "EPSG:32631", 600_000, 5_700_000), ("29SND", "EPSG:32629", 500_000, 4_400_000),
+     ("1LAH", "EPSG:32701", 100_000, 8_800_000)],
+)  # fmt: skip
+def test_an_area_of_squares_of_the_military_grid(tmp_path, name, crs, left, top):
+    """Corners by hand from the letters; the last lies across 180 degrees: row H is the eighth, 8700 km in band L."""
+    area = mgrs(tmp_path, name)
+    for x, y, inside in (
+        (1, -1, True),
+        (-1, -1, False),
+        (1, 1, False),
+        (99_999, -99_999, True),
+        (100_001, -50, False),
+    ):
+        lon, lat = to_lonlat(crs, left + x, top + y)
+        assert area.holds_points(np.array([lon]), np.array([lat])).tolist() == [inside], (x, y)
+    both = mgrs(tmp_path, name, "33UUP")
+    assert both.geometry.area > area.geometry.area
+    assert both.geometry.covers(area.geometry)
+
+
+@pytest.mark.parametrize("name", ["31U", "31UZZ", "61UFS", "31IFS", "x", "31UFS4"])
+def test_what_is_no_square_is_refused(tmp_path, name):
+    with pytest.raises(RecipeError, match=f"area.mgrs: '{name}' is no square"):
+        mgrs(tmp_path, name)
+
+
 @pytest.mark.parametrize("crs", ["EPSG:32632", "EPSG:3035", "EPSG:3857", LAEA])
 def test_an_area_in_another_crs_is_reprojected_with_its_edges(tmp_path, crs):
     """100 km of straight edge bow by hundreds of metres in lon/lat."""

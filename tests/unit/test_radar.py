@@ -113,7 +113,7 @@ def test_decibels_come_last(tmp_path, power):
         arrays = read_scene(scene(assets={"vv": asset}), layer, UTM, HERE, (SIDE, SIDE))
     data = power > 0
     np.testing.assert_array_equal(arrays.values[0][data], power[data])
-    got = layer.finish(arrays.values)[0]
+    got = layer.finish(arrays.values).values[0]
     assert got.dtype == np.float32
     np.testing.assert_allclose(got[data], 10 * np.log10(power[data].astype(np.float64)), atol=1e-5)
     assert np.isnan(got[~data]).all()

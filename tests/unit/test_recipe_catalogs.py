@@ -115,13 +115,13 @@ def test_new_names_the_nearest(tmp_path: Path) -> None:
 
 
 def test_check_warns_of_missing_files_and_unbuilt_keys_only(tmp_path: Path) -> None:
-    sets = ("catalog=earth-serch", "labels.b.instances=true", "labels.b.legend=corin")
+    sets = ("catalog=earth-serch", "output.previews=true", "labels.b.legend=corin")
     warnings = check(load(tmp_path, RECIPE, sets))
     said = [w.replace(f"{tmp_path}/", "").split(": ", 1)[1] for w in warnings]
     assert {"area.file: there is no file 'a.gpkg'", "labels.b.file: there is no file 'b.tif'"} < set(said)
     assert any(s.startswith("catalog: there is no file 'earth-serch'") for s in said)
     assert any(s.startswith("labels.b.legend: there is no file 'corin'") for s in said)
-    assert "labels.b.instances: known, but not built yet" in said
+    assert "output.previews: known, but not built yet" in said
     for name in ("a.gpkg", "b.tif", "x.json", "x", "earth-serch", "corin"):
         (tmp_path / name).write_text("{}")
     assert len(check(load(tmp_path, RECIPE, sets))) == 1

@@ -220,7 +220,7 @@ ADDED_TO_S2 = [
     ("pair: {within_days: 3}", "pair.with: missing"),
     ("pair: {wih: s1, within_days: 3}", "pair.wih: unknown key; did you mean 'with'?"),
     ("pair: {with: s2, within_days: 3}", "pair.with: got 's2', expected another layer"),
-    ("register: {to: corine}", "register.max_shift_px: missing"),
+    ("register: {max_shift_px: 2}", "register.to: missing"),
     ("encode: {fill: {max: 1}}", "encode.fill.max: got 1, expected text; put it in quotes"),
     ("collection: x", "the key 'collection' stands twice (first in line 8)"),
 ]

@@ -65,8 +65,60 @@ def test_what_is_not_said_is_the_first_value_of_the_contract() -> None:
 
 @pytest.mark.parametrize("method", ["random", "list", "inside_tile"])
 def test_methods_that_cannot_keep_distances_only_warn(method: str) -> None:
-    assert Split.model_validate({"method": method}).leakage == "warn"
-    assert Split.model_validate({"method": method, "leakage": "fail"}).leakage == "fail"
+    own = {"method": method, **({"file": "a.csv"} if method == "list" else {})}
+    warned, failing = (
+        Split.model_validate(own),
+        Split.model_validate({**own, "leakage": "fail", "buffer_m": 300}),
+    )
+    assert (warned.leakage, failing.leakage) == ("warn", "fail")
+    assert Split.model_validate({**own, "buffer_m": 300}).kept_m == 0, (
+        "nobody gives way, and verify says how near"
+    )
+    assert failing.kept_m == 300
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        ({"method": "groups"}, "needs 'by'"),
+        ({"method": "kfold"}, "needs 'folds', or 'by'"),
+        ({"method": "kfold", "folds": 1}, "one fold holds nothing out"),
+        ({"method": "list"}, "needs 'file', or 'by'"),
+        ({"method": "time"}, "needs 'periods' or 'cutoffs'"),
+        ({"method": "time", "cutoffs": ["2018", "2019", "2020"]}, "more than two cutoffs"),
+        ({"method": "bands", "bands": 3, "band_km": 4}, "not both"),
+        ({"method": "random", "angle_deg": 3}, "is no option of method 'random'"),
+        ({"override": {"a": 3}}, "the name of a split"),
+    ],
+)
+def test_options_belong_to_their_method(split: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Split.model_validate(split)
+
+
+def test_what_a_method_does_not_hear_is_said() -> None:
+    base = {
+        "block_km": 4,
+        "buffer_m": 640,
+        "fractions": {"train": 0.6, "val": 0.2, "test": 0.2},
+        "stratify": "a",
+    }
+    said = Split.model_validate({**base, "method": "random"}).unheard()
+    assert [text.split(" ")[0] for text in said] == ["split.block_km", "split.buffer_m"]
+    said = Split.model_validate({**base, "method": "kfold", "by": "a"}).unheard()
+    assert [text.split(" ")[0] for text in said] == ["split.stratify", "split.fractions"]
+    assert Split.model_validate({**base, "method": "blocks"}).unheard() == []
+
+
+def test_splits_that_have_to_come_out() -> None:
+    def names(**split: object) -> tuple[str, ...]:
+        return Split.model_validate(split).names
+
+    assert names() == ("train", "val", "test")
+    assert names(method="kfold", folds=3) == ("all",)
+    assert names(method="list", file="a.csv") == ()
+    assert names(method="time", cutoffs=["2020"]) == ("train", "test")
+    assert names(method="time", periods={"old": "2019", "new": 2020}) == ("old", "new")
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,12 @@ from chipweave.errors import PermanentSourceError, TransientSourceError
 from chipweave.labels import LabelRead
 from chipweave.model import Asset, Legend, LegendClass, MaskRule
 from chipweave.pixels import LayerRead
-from chipweave.plan import survey, tables
+from chipweave.plan import survey, tables, targets
 from chipweave.plan.columns import Candidate
 from chipweave.plan.match import Pool
 from chipweave.plan.select import Limits, Measured, least_cloudy
-from chipweave.plan.survey import ChipScenes, Found, Reads, choose_scenes, read_label_chips, subset
+from chipweave.plan.survey import Found, Reads, choose_scenes, subset
+from chipweave.plan.targets import ChipScenes, read_label_chips
 from one_chip import candidates, label_order
 from tiny import UTM, outline, place, scene
 
@@ -472,7 +473,7 @@ class FakeLabels(FakeMasks):
     def __init__(self, monkeypatch, **rasters):
         super().__init__(monkeypatch)
         self.masks = rasters
-        monkeypatch.setattr(survey, "read_label", self)
+        monkeypatch.setattr(targets, "read_label", self)
 
     def __call__(self, item, *_args):
         self.reads[item.id] += 1

@@ -7,13 +7,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from test_weave import NODATA, WEST, X, Y, add_scene, build, picture, recipe
+from test_weave import NODATA, WEST, X, Y, add_scene, build, build_in_every_way, picture, recipe
 
 from chipweave import coverage, run
 from chipweave.errors import RecipeError, UsageError
 from chipweave.plan.lockfile import read_lock
 from tiny import UTM, north_up, outline, to_lonlat, write_tif
-from worlds.harness import chipweave, digests, ledger
+from worlds.harness import ledger
 
 WHOLE = np.s_[:, :]
 EAST = np.s_[:, 16:]
@@ -521,6 +521,26 @@ def test_how_much_of_a_series_is_clear(tmp_path):
         coverage(tmp_path / "nowhere", "s2")
 
 
+@pytest.mark.parametrize(
+    ("threshold", "above", "temporal", "spatial"),
+    [(50, 4, "high", "high"), (60, 3, "high", "high"), (70, 2, "low", "low"), (100, 1, "low", "low")],
+)
+def test_coverage_at_the_published_thresholds(tmp_path, threshold, above, temporal, spatial):
+    """Dates that are clear to 40, 50, 60, 70 and 100 %: one that just reaches the threshold counts."""
+    clear = {1: (0.6, 1.0), 2: (0.0, 0.5), 3: (0.25, 0.8), 4: (0.3, 1.0), 5: (0.0, 1.0)}
+    rows = [
+        {"key": "a", "layer": "s2", "step": n - 1, "rank": n, "item": f"i{n}", "chosen": True,
+         "datetime": f"2021-06-{n:02d}", "cloud_fraction": cloud, "valid_fraction": valid}
+        for n, (cloud, valid) in clear.items()
+    ]  # fmt: skip
+    (tmp_path / "plan").mkdir()
+    pd.DataFrame(rows).to_parquet(tmp_path / "plan" / "matches.parquet")
+    (own,) = coverage(tmp_path, "s2", spatial=threshold, temporal=threshold).itertuples()
+    assert (own.num_timesteps, own.num_timesteps_missing, own.num_timesteps_abovecov) == (5, 4, above)
+    assert (own.avg_spatial_coverage, own.temporal_coverage) == pytest.approx((64, 20 * above))
+    assert (own.assesment_temporal, own.assesment_spatial) == (temporal, spatial)
+
+
 def test_bytes_do_not_depend_on_workers_and_pixels_not_on_tiles(tmp_path):
     """Composites, steps with a gap, a mosaic and years, off the scenes' grid and over their edges."""
     items = [
@@ -540,17 +560,8 @@ def test_bytes_do_not_depend_on_workers_and_pixels_not_on_tiles(tmp_path):
     loaded = recipe(
         tmp_path, items, area=wide, imagery=imagery, chips={"size": 16, "lattice": {"anchor": [3, 7]}}
     )
-    first = build(loaded, tmp_path / "one")
+    first = build_in_every_way(loaded, tmp_path)
     assert {key[-4:] for key in first} == {"2021"}, "2020 has no scene"
-    run.build(loaded, tmp_path / "two", workers=2)
-    assert digests(tmp_path / "one") == digests(tmp_path / "two")
-    other = build(loaded, tmp_path / "tiles", tile_px=16)
-    assert other.keys() == first.keys()
-    for key, sample in first.items():
-        assert sample.meta == other[key].meta
-        for layer, array in sample.arrays.items():
-            np.testing.assert_array_equal(array, other[key].arrays[layer])
-    assert chipweave("verify", tmp_path / "one").returncode == 0
 
 
 def test_several_events_of_a_place_are_samples_whose_keys_end_with_their_dates(tmp_path):

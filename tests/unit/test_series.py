@@ -13,7 +13,21 @@ import shapely
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
-from test_weave import NODATA, SIDE, UTM, WC, WEST, X, Y, add_label, add_scene, build, picture, recipe
+from test_weave import (
+    NODATA,
+    SIDE,
+    UTM,
+    WC,
+    WEST,
+    X,
+    Y,
+    add_label,
+    add_scene,
+    build,
+    build_in_every_way,
+    picture,
+    recipe,
+)
 
 from chipweave import open_dataset, run
 from chipweave.errors import ChipweaveError
@@ -23,7 +37,7 @@ from chipweave.plan.select import Limits, Measured, Series
 from chipweave.weave import batch as batch_room
 from chipweave.weave.spool import Spool
 from tiny import load, north_up, outline, write_tif
-from worlds.harness import chipweave, digests, ledger
+from worlds.harness import chipweave, ledger
 
 SERIES = {"select": {"method": "series", "max": 3}}
 
@@ -318,16 +332,7 @@ def test_pixels_and_bytes_of_a_series_do_not_depend_on_workers_or_tiles(tmp_path
     loaded = recipe(
         tmp_path, items, area=wide, labels=WC, s2=s2, chips={"size": 16, "lattice": {"anchor": [3, 7]}}
     )
-    first = build(loaded, tmp_path / "one")
-    run.build(loaded, tmp_path / "two", workers=2)
-    assert digests(tmp_path / "one") == digests(tmp_path / "two")
-    other = build(loaded, tmp_path / "tiles", tile_px=16)
-    assert other.keys() == first.keys()
-    for key, sample in first.items():
-        assert sample.meta == other[key].meta
-        for layer, array in sample.arrays.items():
-            np.testing.assert_array_equal(array, other[key].arrays[layer])
-    assert chipweave("verify", tmp_path / "one").returncode == 0
+    build_in_every_way(loaded, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from geopandas.testing import assert_geodataframe_equal
 
 from chipweave.errors import ChipweaveError, UsageError, VerifyError
 from chipweave.model import Fate, LayerSpec
@@ -58,6 +59,15 @@ def test_columns_and_types_of_the_contract(dataset):
     }  # fmt: skip
     assert {f.name: f.type for f in schema} == want
     assert schema.names == list(want)
+
+
+def test_it_is_read_as_geopandas_reads_it(dataset, tmp_path):
+    """Also where geopandas wrote it again, or where its CRS is said to be another."""
+    gpd.read_parquet(dataset / "index.parquet").to_crs(3035).to_parquet(tmp_path / "index.parquet")
+    for folder in (dataset, tmp_path):
+        ours, theirs = read_index(folder), gpd.read_parquet(folder / "index.parquet")
+        assert ours.crs == theirs.crs
+        assert_geodataframe_equal(ours, theirs)
 
 
 def test_rows_are_in_dealt_order_and_offsets_are_of_the_files_themselves(dataset):

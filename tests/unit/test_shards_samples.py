@@ -46,7 +46,7 @@ def test_tarfile_reads_records_where_the_index_says(arrays):
     arrays.pop("json", None)
     sample = Sample("k-1", "train", {"key": "k-1", "ü": [1.5]}, arrays)
     members = sample_members(sample)
-    buffers, payloads, size = records(members)
+    buffers, payloads, _, size = records(members)
     data = b"".join(buffers)
     assert len(data) == size
     assert size % 512 == 0

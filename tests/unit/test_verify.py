@@ -18,6 +18,7 @@ import zarr
 import fakes
 from chipweave.audit import verify
 from chipweave.errors import UsageError
+from chipweave.shards.reader import Reader
 
 CHECKS = ["manifest", "unlisted", "index", "recipe", "ledger", "shards", "tar", "members", "json", "shares"]
 CHECKS += ["nodata", "zarr", "stats", "splits", "leakage"]
@@ -72,7 +73,17 @@ def test_a_whole_dataset_passes(whole):
     }
 
 
-@pytest.mark.parametrize("options", [{"mask": "blank"}, {"tars": False}, {"zarr": False}, {"buffer_m": 0.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mask": "blank"},
+        {"tars": False},
+        {"zarr": False},
+        {"buffer_m": 0.0},
+        {"documents": True},
+        {"documents": True, "tars": False},
+    ],
+)
 def test_other_kinds_of_datasets_pass(tmp_path, options):
     report = verify(fakes.make(tmp_path / "ds", **options))
     assert [check.text for check in report.checks if check.verdict != "pass"] == []
@@ -585,3 +596,45 @@ def test_an_empty_split_is_found(folder):
     assert verdicts(folder)["splits"] == "warn"
     edit_recipe(folder, lambda r: r["split"].update(fractions={"train": 0.5, "val": 0.5}))
     assert "split test is not in the recipe" in verify(folder)["splits"].text
+
+
+# --- documents -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    return fakes.make(tmp_path_factory.mktemp("told") / "ds", documents=True)
+
+
+def test_documents_are_read_as_they_were_written(told):
+    with Reader(told) as reader:
+        meta, arrays = reader.read(reader.keys[0])
+        assert sorted(arrays) == ["s2", "s2_mask", "worldcover"]
+        assert {"caption", "caption_facts"} < set(meta["layers"])
+        assert reader.read_document(reader.keys[0], "caption").startswith(f"{reader.keys[0]}: “")
+        assert json.loads(reader.read_document(reader.keys[0], "caption_facts"))
+        assert sorted(reader.to_xarray(reader.keys[0])) == ["s2", "s2_mask", "worldcover"]
+        with pytest.raises(UsageError, match="no layer title"):
+            reader.read_document(reader.keys[0], "title")
+        store = zarr.open_group(told / "zarr" / "train.zarr", mode="r")
+        first = reader.index[reader.index["split"] == "train"]["key"].iloc[0]
+        assert store["caption/caption"][0] == reader.read_document(first, "caption")
+
+
+@pytest.mark.parametrize(
+    ("layer", "text", "check"),
+    [
+        pytest.param("caption", b"\xff\xfe", "members", id="no UTF-8"),
+        pytest.param("caption_facts", b"{1: 2}", "members", id="no JSON"),
+        pytest.param("caption", b"another", "zarr", id="not what Zarr holds"),
+    ],
+)
+def test_a_spoilt_document_is_found(told, tmp_path, layer, text, check):
+    folder = shutil.copytree(told, tmp_path / "ds")
+    row = pq.read_table(folder / "index.parquet").to_pylist()[0]
+    size = row[f"{layer}_size"]
+    with (folder / row["shard"]).open("r+b") as file:
+        file.seek(row[f"{layer}_offset"])
+        file.write(text[:size].ljust(size))
+    fakes.reseal(folder)
+    assert check in failed(folder)

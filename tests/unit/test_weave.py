@@ -12,13 +12,14 @@ import shapely
 
 from chipweave import run
 from chipweave.errors import PermanentSourceError, TransientSourceError, YieldError
+from chipweave.model import document_spec
 from chipweave.pixels import mosaic
 from chipweave.plan import survey
-from chipweave.plan.layers import _limits, _target_area
+from chipweave.plan.layers import BuildLayers, _limits, _target_area
 from chipweave.weave import batch as batch_room
-from chipweave.weave import offset_warnings, pictures
+from chipweave.weave import mosaics, offset_warnings
 from tiny import UTM, load, north_up, outline, to_lonlat, write_tif
-from worlds.harness import digests, ledger, read_samples
+from worlds.harness import chipweave, digests, ledger, read_samples
 from worlds.stac import item, write_catalog
 
 X, Y, SIDE = 600_000.0, 5_200_000.0, 640
@@ -112,6 +113,24 @@ def build(loaded, out: Path, **more):
     return read_samples(out)
 
 
+def same_samples(first: dict, other: dict) -> None:
+    assert other.keys() == first.keys()
+    for key, sample in first.items():
+        assert sample.meta == other[key].meta
+        for layer, array in sample.arrays.items():
+            np.testing.assert_array_equal(array, other[key].arrays[layer])
+
+
+def build_in_every_way(loaded, folder: Path) -> dict:
+    """In this process, by a worker, in tiles of one chip: the same bytes, the same pixels, and verify is content."""
+    first = build(loaded, folder / "one")
+    run.build(loaded, folder / "two", workers=1)
+    assert digests(folder / "one") == digests(folder / "two")
+    same_samples(first, build(loaded, folder / "tiles", tile_px=16))
+    assert chipweave("verify", folder / "one").returncode == 0
+    return first
+
+
 def why(fates: pd.DataFrame, state: str) -> list[tuple]:
     """Stage, reason and layer of the chips that came to that."""
     found = fates[fates["state"] == state][["stage", "reason", "layer"]]
@@ -140,19 +159,8 @@ def test_pixels_are_the_same_in_every_tile(tmp_path):
     assert {len(s.meta["layers"]["s2"]["items"][0]) for s in first.values()} == {1, 2}
     for tile_px in (32, 4096):
         other = build(loaded, tmp_path / f"t{tile_px}", tile_px=tile_px)
-        assert other.keys() == first.keys()
-        for key, sample in first.items():
-            assert sample.meta == other[key].meta
-            for layer, array in sample.arrays.items():
-                np.testing.assert_array_equal(array, other[key].arrays[layer])
-    assert (
-        len(
-            pd.read_parquet(tmp_path / "t16" if False else tmp_path / "t1" / "plan" / "chips.parquet")[
-                "tile"
-            ].unique()
-        )
-        > 20
-    )
+        same_samples(first, other)
+    assert pd.read_parquet(tmp_path / "t1" / "plan" / "chips.parquet")["tile"].nunique() > 20
 
 
 def test_where_few_pixels_are_missing_these_alone_are_read(tmp_path, monkeypatch):
@@ -165,17 +173,17 @@ def test_where_few_pixels_are_missing_these_alone_are_read(tmp_path, monkeypatch
     wide = outline(UTM, X - 90, Y - SIDE - 50, X + 1100, Y + 70)
     loaded = recipe(tmp_path, items, area=wide, chips={"size": 16, "lattice": {"anchor": [3, 7]}},
                     s2={"min_valid": 0})  # fmt: skip
-    real, read = pictures.read_scene, []
+    real, read = mosaics.read_scene, []
 
     def watched(scene, how, crs, affine, shape):
         read.append((scene.id, shape))
         return real(scene, how, crs, affine, shape)
 
-    monkeypatch.setattr(pictures, "read_scene", watched)
+    monkeypatch.setattr(mosaics, "read_scene", watched)
     samples = build(loaded, tmp_path / "out", tile_px=64)
     assert {len(s.meta["layers"]["s2"]["items"][0]) for s in samples.values()} == {1, 2}
     few, read[:] = list(read), []
-    monkeypatch.setattr(pictures, "NARROW", 0)
+    monkeypatch.setattr(mosaics, "NARROW", 0)
     build(loaded, tmp_path / "right", tile_px=64)
     assert digests(tmp_path / "out") == digests(tmp_path / "right")
     assert min(min(shape) for _, shape in few) < 16
@@ -300,7 +308,7 @@ def test_a_source_that_does_not_answer_leaves_its_batch_open(tmp_path, monkeypat
     """No chip takes another scene by accident; what is done stays done, and the end is the same to the byte."""
     items = [add_scene(tmp_path, "A", day=2), add_scene(tmp_path, "B", day=1, seed=2)]
     loaded, out = recipe(tmp_path, items), tmp_path / "out"
-    real, calls = pictures.read_scene, []
+    real, calls = mosaics.read_scene, []
 
     def flaky(scene, read, crs, affine, shape):
         calls.append(affine.c)
@@ -308,14 +316,14 @@ def test_a_source_that_does_not_answer_leaves_its_batch_open(tmp_path, monkeypat
             raise TransientSourceError("timed out", href="A/red.tif")
         return real(scene, read, crs, affine, shape)
 
-    monkeypatch.setattr(pictures, "read_scene", flaky)
+    monkeypatch.setattr(mosaics, "read_scene", flaky)
     with pytest.raises(TransientSourceError, match="weave: 4 of 16 batches are open: timed out"):
         build(loaded, out, tile_px=16)
     assert len(calls) == 16, "one batch that is open does not keep the others from their work"
     assert not (out / "manifest.json").exists()
     done = sorted((out / ".work").rglob("*.json"))
     calls.clear()
-    monkeypatch.setattr(pictures, "read_scene", lambda *a: (calls.append(a[3].c), real(*a))[1])
+    monkeypatch.setattr(mosaics, "read_scene", lambda *a: (calls.append(a[3].c), real(*a))[1])
     samples = build(loaded, out, tile_px=16)
     assert len(done) == 12
     assert calls == [X + 480] * 4
@@ -565,3 +573,8 @@ def test_chips_of_sixty_centimetres(tmp_path):
         assert np.abs(sample.arrays["s2"][0] - right).max() <= 0.5 + 1e-6
     again = build(loaded, tmp_path / "tiles", tile_px=64)
     assert all((again[k].arrays["s2"] == s.arrays["s2"]).all() for k, s in samples.items())
+
+
+def test_a_text_has_no_pixels_in_the_forecast():
+    caption = document_spec("caption", "text", "txt", "words")
+    assert BuildLayers((caption,), None, frozenset(), {}).sample_bytes == 1024 + 4096

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -139,20 +140,26 @@ def _check_band(key, band, out, mask, takes, seen, where, blank) -> Tally:
     clear = valid & ~np.any([s.cloudy | np.isin(s.code, BAD) for s in seen], axis=0)
     whole = np.all([s.whole | (s.code == 0) for s in seen], axis=0)
     allowed = np.max([bound(s, band, lon, lat, whole) for s in takes], axis=0)
-    error = np.abs(out.astype(float) - takes[0].truth(band, lon, lat))
+    truth = takes[0].truth(band, lon, lat)
+    tally = compare(f"{key} {band}", out.astype(float), truth, allowed, clear, unsure, whole)
+    tally.empty, tally.bad = int((~valid).sum()), int((mask == 1).sum())
+    return tally
+
+
+def compare(name: str, out, truth, allowed, clear, unsure, whole) -> Tally:
+    """Hold every clear pixel of a band to its bound, but those where the source pixel is not sure."""
+    error = np.abs(out - truth)
     over = clear & ~unsure & (error > allowed + 1e-6)
     if over.any():
         r, c = np.argwhere(over)[np.argmax((error - allowed)[over])]
         raise AssertionError(
-            f"{key} {band}: {over.sum()} of {clear.sum()} pixels beyond the bound, worst at row {r} col {c}: "
-            f"out {out[r, c]}, truth {takes[0].truth(band, lon, lat)[r, c]:.2f}, allowed {allowed[r, c]:.2f}, "
+            f"{name}: {over.sum()} of {clear.sum()} pixels beyond the bound, worst at row {r} col {c}: "
+            f"out {out[r, c]}, truth {truth[r, c]:.4f}, allowed {allowed[r, c]:.4f}, "
             f"2x2 whole: {bool(whole[r, c])}"
         )
     return Tally(
         pixels=int(clear.sum()),
         edge=int((clear & ~whole).sum()),
-        empty=int((~valid).sum()),
-        bad=int((mask == 1).sum()),
         worst=float((error / allowed)[clear].max(initial=0)),
     )
 
@@ -225,15 +232,21 @@ def ground_size(label: LabelRaster) -> tuple[float, float]:
     return width, height
 
 
-def check_label_figures(sample: Sample, layer: str, codes: tuple[int, ...]) -> None:
-    """`fractions` of every code and `scene_labels`, recomputed."""
+def check_label_figures(
+    sample: Sample, layer: str, codes: tuple[int, ...], scene: Mapping[int, int] | None = None
+) -> None:
+    """`fractions` of every code and `scene_labels`, recomputed; `scene` says which class of them a code is, if any."""
     meta, out = sample.meta["layers"][layer], sample.arrays[layer]
     assert list(meta["fractions"]) == [str(c) for c in codes]
+    if scene is not None:
+        present = {scene[int(code)] for code in np.unique(out) if int(code) in scene}
+        assert meta["scene_labels"] == [int(n in present) for n in range(max(scene.values()) + 1)], sample.key
+        assert abs(meta["ignored"] - np.isin(out, list(scene), invert=True).mean()) < 1e-6, sample.key
     for n, code in enumerate(codes):
         share = (out == code).mean()
         # The same 1e-6 as for the fractions above.
         assert abs(meta["fractions"][str(code)] - share) < 1e-6, (sample.key, code)
-        assert meta["scene_labels"][n] == int(share > 0), (sample.key, code)
+        assert scene is not None or meta["scene_labels"][n] == int(share > 0), (sample.key, code)
 
 
 def mean_of_source(scene: Scene, band: str, sample: Sample) -> np.ndarray:

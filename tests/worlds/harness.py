@@ -23,7 +23,7 @@ from affine import Affine
 TESTS = Path(__file__).resolve().parents[1]
 
 BYTE_EQUAL = ("shards", "zarr", "index.parquet", "stats.json")
-"""What "byte-equal" means in the contract."""
+"""What "byte-equal" means in the contract; sets of shards that licences keep apart are shards."""
 
 
 def guarded_env(**extra: str) -> dict[str, str]:
@@ -234,12 +234,20 @@ def _sample(key: str, files: dict[str, bytes], shard: str) -> Sample:
 
 
 def read_samples(out: Path) -> dict[str, Sample]:
-    """All samples of a dataset by key, in shard order; no key twice."""
+    """All samples of a dataset by key, in shard order, no key twice; with the layers that licences keep apart."""
     found: dict[str, Sample] = {}
     for shard in sorted((out / "shards").glob("*.tar")):
+        beside = zip(*(read_shard(one) for one in sorted(out.glob(f"shards-*/{shard.name}"))), strict=True)
         for sample in read_shard(shard):
             assert sample.key not in found, f"{sample.key} is written twice"
             found[sample.key] = sample
+            for other in next(beside, ()):
+                assert (other.key, other.meta["key"]) == (sample.key, sample.key)
+                assert not other.arrays.keys() & sample.arrays.keys()
+                sample.meta["layers"] |= other.meta["layers"]
+                sample.arrays |= other.arrays
+                sample.members += tuple(m for m in other.members if m != "json")
+        assert next(beside, None) is None, f"a set beside {shard.name} has more samples"
     return found
 
 
@@ -250,7 +258,7 @@ def ledger(out: Path) -> pd.DataFrame:
 def digests(out: Path) -> dict[str, str]:
     """sha256 of every file that the contract wants to repeat, by path."""
     found = {}
-    for top in BYTE_EQUAL:
+    for top in (*BYTE_EQUAL, *(p.name for p in out.glob("shards-*"))):
         path = out / top
         files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
         for file in files:

@@ -99,8 +99,8 @@ imagery:
     min_valid: 99
 labels:
   worldcover: {collection: esa-worldcover, edition: 2021}
-  corine: {collection: corine, edition: 2018}
-split: {method: blocks, block_km: 10, fractions: {train: 0.6, val: 0.2, test: 0.2}, buffer_m: 640, seed: 7}
+  corine: {collection: corine, edition: 2018, scene_labels: {remap: bigearthnet-19}}
+split: {method: blocks, block_km: 10, fractions: {train: 0.6, val: 0.2, test: 0.2}, buffer_m: 640, stratify: worldcover, seed: 7}
 output: {formats: [webdataset, zarr], samples_per_shard: 256}
-"""
-"""The contract's, word for word, without `s1`, `remap`, `scene_labels` and `stratify`."""
+"""  # noqa: E501 - its own lines
+"""The contract's, word for word, without `s1`."""

@@ -6,6 +6,8 @@ chipweave` is; only the seconds that importing the libraries takes are paid once
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import json
 import os
@@ -13,7 +15,13 @@ import pkgutil
 import runpy
 import signal
 import sys
+import threading
 import time
+
+import numpy as np
+
+LATE = ("PIL.JpegImagePlugin", "geopandas.io._geoarrow", "pyarrow.dataset", "pyarrow.pandas_compat")
+"""What libraries import when it is first needed, which is in nearly every build."""
 
 
 def preload() -> None:
@@ -22,6 +30,44 @@ def preload() -> None:
     for module in pkgutil.walk_packages(chipweave.__path__, "chipweave."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    for name in LATE:
+        importlib.import_module(name)
+    warm()
+    # A child that collected what was imported would copy all of its pages.
+    gc.collect()
+    gc.freeze()
+
+
+def warm() -> None:
+    """Read what nearly every call reads, and load the kernels that nearly every build needs: once, not a child each."""
+    from affine import Affine
+    from rasterio.io import MemoryFile
+
+    from chipweave.catalog.collections import load_collection
+    from chipweave.model import Asset
+    from chipweave.pixels import fused, gdal_session, let_go
+    from chipweave.pixels.bands import read_int16
+    from chipweave.pixels.codes import read_codes
+
+    for name in ("sentinel-2-l2a", "esa-worldcover", "corine"):
+        load_collection(name)
+    fused.whole(np.zeros((1, 2, 2), np.int16))
+    fused.darkest(np.zeros((1, 2, 2), np.int16), -200, 900)
+    ground = {"crs": "EPSG:32632", "transform": Affine(20, 0, 600_000, 0, -20, 5_200_000)}
+    for dtype in ("uint16", "uint8"):
+        with MemoryFile() as file:
+            with file.open(
+                driver="GTiff", width=64, height=64, count=1, dtype=dtype, nodata=0, **ground
+            ) as tif:
+                tif.write(np.ones((1, 64, 64), dtype))
+            with gdal_session():
+                for res, at in ((20.0, 0.0), (10.0, 0.0), (10.0, 3.0)):
+                    grid = ("EPSG:32632", Affine(res, 0, 600_100 + at, 0, -res, 5_199_900), (16, 16))
+                    if dtype == "uint16":
+                        read_int16([Asset(file.name)], 0, *grid, ["bilinear"])
+                    else:
+                        read_codes(Asset(file.name), 0, *grid, "nearest", lambda codes, _: codes)
+                let_go()
 
 
 def become(request: dict) -> None:
@@ -72,5 +118,20 @@ def main() -> bool:
     return False
 
 
+def leave(code: int) -> None:
+    """End as the interpreter does, but without taking every module apart, which costs more than many a call."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__" and main():
-    runpy.run_module("chipweave", run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module("chipweave", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise  # a message, which the interpreter prints
+        leave(end.code or 0)
+    leave(0)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
+from chipweave.audit.alignment import check_alignment
+from chipweave.audit.completeness import check_completeness
+from chipweave.audit.duplicates import Fingerprints
 from chipweave.audit.files import check_files
-from chipweave.audit.report import Check, Findings, Report
-from chipweave.audit.scan import Scan, scan_tars, scan_zarr
-from chipweave.audit.splits import check_leakage, check_splits
+from chipweave.audit.grids import Grids
+from chipweave.audit.leakage import Across, look_across
+from chipweave.audit.picked import NUMBER, pick
+from chipweave.audit.picture import draw
+from chipweave.audit.report import BROKEN, Check, Findings, Report
+from chipweave.audit.scan import Scan, Watcher, scan_tars, scan_zarr
+from chipweave.audit.splits import buffer_of, check_leakage, check_splits
 from chipweave.audit.stats import check_stats
 from chipweave.audit.tables import check_ledger, load_index, load_rules
 from chipweave.audit.tars import check_shards
@@ -18,8 +27,19 @@ from chipweave.shards.manifest import NAME as MANIFEST
 
 __all__ = ["Check", "Report", "verify"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
 
-def verify(folder: str | Path) -> Report:
+
+def verify(
+    folder: str | Path,
+    *,
+    leakage: bool = False,
+    alignment: bool = False,
+    completeness: bool = False,
+    number: int = NUMBER,
+    picture: str | Path | None = None,
+) -> Report:
     """Read a dataset again, from the folder alone, and say whether it is what its files say.
 
     Checks, by name: ``manifest`` and ``unlisted`` (every file, its size and SHA-256), ``index``,
@@ -32,6 +52,20 @@ def verify(folder: str | Path) -> Report:
     ----------
     folder
         A finished dataset.
+    leakage
+        Look across splits in every way: also ``neighbours``, ``scenes``, ``classes``, ``autocorrelation`` and
+        ``near_duplicates``. These fail at the recipe's own thresholds only (`split.audit`).
+    alignment
+        Look whether pixels are where they belong: ``grids`` of every member; and of some chips ``source`` and
+        ``labels`` (read again by GDAL, where they can be reached), ``shifts`` between imagery layers, and ``edges`` of
+        labels against those of the imagery.
+    completeness
+        Look whether all is there: ``planned`` (by layer and date), ``holes`` that the snapshot could fill, and
+        ``drift`` of the catalog since the build, which is asked again.
+    number
+        Chips of which `alignment` looks at the pixels.
+    picture
+        A PNG to draw: the map of splits with their gaps, and distances.
 
     Returns
     -------
@@ -61,7 +95,10 @@ def verify(folder: str | Path) -> Report:
         return Report(str(folder), checks)
     rules, check = load_rules(folder)
     checks += [check, check_ledger(folder, index)]
-    scan = Scan(index, rules, Stores.open(folder, index))
+    prints = Fingerprints() if leakage else None
+    grids, picked = (Grids(), pick(index, number)) if alignment else (None, None)
+    watchers: list[Watcher] = [w for w in (prints, grids, picked) if w is not None]
+    scan = Scan(index, rules, Stores.open(folder, index), watchers=watchers)
     if any(index.column("shard")):
         checks.append(check_shards(folder, index))
         scan_tars(folder, scan)
@@ -69,5 +106,29 @@ def verify(folder: str | Path) -> Report:
         scan_zarr(scan)
     checks += scan.checks()
     checks.append(check_stats(folder, scan.totals, scan.layers()))
-    checks += [check_splits(index, rules), check_leakage(index, rules, scan.twins)]
-    return Report(str(folder), checks)
+    checks.append(check_splits(index, rules))
+    check, sites = check_leakage(index, rules, scan.twins, scan.doubles)
+    checks.append(check)
+    spacing = None
+    if leakage and sites is not None:
+        across = _guarded("neighbours", look_across, sites, rules.split, buffer_of(rules), prints)
+        spacing = across.spacing if isinstance(across, Across) else None
+        checks += across.checks if isinstance(across, Across) else [across]
+    if grids is not None and picked is not None:
+        found = _guarded("source", check_alignment, folder, picked)
+        checks += [grids.check(), *([found] if isinstance(found, Check) else found)]
+    if completeness:
+        there = _guarded("planned", check_completeness, folder, index)
+        checks += [there] if isinstance(there, Check) else there
+    report = Report(str(folder), checks)
+    if picture is not None:
+        draw(Path(picture), folder, index.frame, spacing, buffer_of(rules), report)
+    return report
+
+
+def _guarded(name: str, look: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Check:
+    """What a look gives, or where it meets what nobody can use a check that failed."""
+    try:
+        return look(*args, **kwargs)
+    except BROKEN as exc:
+        return Check(name, "fail", f"the dataset holds values that cannot be used: {exc!r}"[:300])

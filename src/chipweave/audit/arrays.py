@@ -23,7 +23,8 @@ CLOSE = 1e-6
 
 _WORDS = "kind collection bands dims dtype shape resolution scale offset nodata unit"
 NEEDED = tuple(f"{_WORDS} transform datetime items present valid_fraction".split())
-CONSTANT = (*_WORDS.split(), "legend")
+NEEDED_OF_TEXT = ("kind", "collection", "dtype", "suffix", "datetime", "items", "present", "valid_fraction")
+CONSTANT = (*_WORDS.split(), "legend", "suffix")
 """What a layer says of itself in the same words in every sample."""
 
 
@@ -93,6 +94,28 @@ def load_npy(data: bytes) -> Array:
     return array
 
 
+def is_document(layer: Layer) -> bool:
+    """Whether a layer is text, and no array."""
+    return "suffix" in layer
+
+
+def load_text(data: bytes, layer: Layer) -> str:
+    """Read a document: UTF-8; JSON and GeoJSON as the standard has them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        It is not.
+    """
+    missing = [key for key in NEEDED_OF_TEXT if key not in layer]
+    if missing:
+        raise ValueError(f"its JSON lacks {', '.join(missing)}")
+    text = data.decode("utf-8")
+    if layer["suffix"] in {"json", "geojson"}:
+        strict_json(data)
+    return text
+
+
 def load_b2(data: bytes, layer: Layer) -> Array:
     """Read a `.b2` file with Blosc2's own reader, of the type and shape that the sample's JSON names.
 
@@ -154,7 +177,8 @@ def check_nodata(name: str, layer: Layer, array: Array, findings: Findings) -> N
         codes = [MASK_CLEAR, MASK_BAD, MASK_NODATA]
         _only(name, array, codes, findings)
     elif "fractions" in layer:
-        _only(name, array, [*map(int, layer["fractions"]), int(nodata)], findings)
+        rest = [layer["unlabeled"]] if "unlabeled" in layer else []
+        _only(name, array, [*map(int, layer["fractions"]), *rest, int(nodata)], findings)
     if not layer["present"]:
         if data_of(array, nodata).any():
             findings.fail(f"{name} is not present but has data")
@@ -171,7 +195,11 @@ def _check_steps(name: str, layer: Layer, array: Array, findings: Findings) -> N
         findings.fail(f"{name} does not name items and a date for each of its {len(planes)} steps")
         return
     gaps = [items == [""] and not date for items, date in zip(layer["items"], layer["datetime"], strict=True)]
-    named = [all(items) and bool(date) for items, date in zip(layer["items"], layer["datetime"], strict=True)]
+    dateless = layer["kind"] == "label"  # a file may say nothing of when
+    named = [
+        all(items) and (bool(date) or dateless)
+        for items, date in zip(layer["items"], layer["datetime"], strict=True)
+    ]
     if all(gaps) or not all(a or b for a, b in zip(gaps, named, strict=True)):
         findings.fail(f"{name} is present but names no item or no date")
     elif any(data_of(plane, nodata_of(layer)).any() for plane, gap in zip(planes, gaps, strict=True) if gap):
@@ -219,6 +247,12 @@ def check_shares(
             f"share of {code} in {name}", share, np.count_nonzero(array == int(code)) / array.size, findings
         )
     _check_scene_labels(name, layer, findings)
+    if "ignored" in layer and (
+        "scene_fractions" in layer or "classes" not in layer
+    ):  # Zarr alone says no `ignore`
+        own = {c: s for c, s in layer["fractions"].items() if int(c) not in layer.get("ignore", ())}
+        counted = sum(layer.get("scene_fractions", own).values())
+        _same(f"share of {name} that is ignored", layer["ignored"], 1 - counted, findings)
 
 
 def _check_valid(
@@ -248,7 +282,7 @@ def _check_scene_labels(name: str, layer: Layer, findings: Findings) -> None:
     labels = layer.get("scene_labels")
     if labels is None:
         return
-    shares = list(layer["fractions"].values())
+    shares = list(layer.get("scene_fractions", layer["fractions"]).values())
     if len(labels) != len(shares) or any(label not in {0, 1} for label in labels):
         findings.fail(f"scene_labels of {name} are not one 0 or 1 a class")
     elif any(label and not share for label, share in zip(labels, shares, strict=True)):

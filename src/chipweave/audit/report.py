@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Verdict = Literal["pass", "warn", "fail"]
+Verdict = Literal["pass", "warn", "fail", "skip"]
 
 BROKEN = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError, ArithmeticError)
 """What reading a damaged file may raise. An audit reports these, whatever the library that raised them."""
@@ -23,7 +23,8 @@ class Check:
     name
         Stable: scripts may look for it.
     verdict
-        ``fail`` means that the dataset is not what it says.
+        ``fail`` means that the dataset is not what it says, ``skip`` that it could not be looked at: why stands in
+        `text`.
     text
         For a person, one line.
     numbers
@@ -53,8 +54,22 @@ class Report:
 
     def to_text(self) -> str:
         """One line a check, the verdict last."""
-        lines = [f"{c.verdict:<5} {c.name:<10} {c.text}" for c in self.checks]
-        return "\n".join([*lines, f"{self.folder}: {'ok' if self.ok else 'NOT what it says'}"])
+        width = max([10, *(len(c.name) for c in self.checks)])
+        lines = [f"{c.verdict:<5} {c.name:<{width}} {c.text}" for c in self.checks]
+        return "\n".join([*lines, f"{self.folder}: {self.verdict}"])
+
+    @property
+    def verdict(self) -> str:
+        """All of it in a sentence or two."""
+        said = {v: [c.name for c in self.checks if c.verdict == v] for v in ("fail", "warn", "skip")}
+        text = "ok"
+        if said["fail"]:
+            text = f"NOT what it says: {', '.join(said['fail'])} failed of {len(self.checks)} checks"
+        if said["warn"]:
+            text += f"; read what {', '.join(said['warn'])} {'says' if len(said['warn']) == 1 else 'say'}"
+        if said["skip"]:
+            text += f"; {', '.join(said['skip'])} could not be looked at"
+        return text
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -62,7 +77,7 @@ class Report:
             {"name": c.name, "verdict": c.verdict, "text": c.text, "numbers": dict(c.numbers)}
             for c in self.checks
         ]
-        return {"folder": self.folder, "ok": self.ok, "checks": checks}
+        return {"folder": self.folder, "ok": self.ok, "verdict": self.verdict, "checks": checks}
 
 
 class Findings:
@@ -83,6 +98,10 @@ class Findings:
         """Note something that a person should know."""
         self.warned += 1
         self._note(text, self.warned)
+
+    def say(self, text: str, *, wrong: bool) -> None:
+        """Note something that is wrong, or that a person should know."""
+        (self.fail if wrong else self.warn)(text)
 
     def _note(self, text: str, number: int) -> None:
         if number <= _EXAMPLES:

@@ -4,40 +4,53 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from chipweave.audit.arrays import (
     CONSTANT,
     NEEDED,
+    NEEDED_OF_TEXT,
     Array,
     Layer,
     check_form,
     check_nodata,
     check_shares,
     data_of,
+    is_document,
     load_b2,
     load_npy,
+    load_text,
     nodata_of,
     shape_of,
     strict_json,
 )
 from chipweave.audit.report import BROKEN, Check, Findings
+from chipweave.audit.sites import side
 from chipweave.audit.stats import Totals
 from chipweave.audit.tables import Index, Rules
 from chipweave.audit.tars import Ranges, read_structure
 from chipweave.audit.zarrs import Stores
+from chipweave.shards.index import FACTS
 from chipweave.shards.sample import SUFFIXES
 
-_FACTS = ("datetime", "items", "cloud_fraction", "valid_fraction", "fractions", "scene_labels")
+_FACTS = tuple(FACTS)
 _HEAD = ("key", "split", "crs", "transform", "height", "width", "bbox", "layers")
 
 Meta = dict[str, Any]
+
+
+class Watcher(Protocol):
+    """Looks at every sample as it is read, and keeps of it what does not grow with its pixels."""
+
+    def see(self, row: Mapping[str, Any], layers: Mapping[str, Layer], arrays: Mapping[str, Array]) -> None:
+        """Look at a sample: its row of the index, what its JSON says of layers, and their arrays."""
 
 
 @dataclass
@@ -48,8 +61,11 @@ class Scan:
     rules: Rules
     stores: Stores | None
     totals: Totals = field(default_factory=Totals)
-    pictures: dict[bytes, tuple[str, str]] = field(default_factory=dict)
+    watchers: Sequence[Watcher] = ()
+    pictures: dict[bytes, tuple[str, str, str]] = field(default_factory=dict)
     twins: list[tuple[str, str]] = field(default_factory=list)
+    doubles: list[tuple[str, str]] = field(default_factory=list)
+    suffixes: dict[str, str] = field(default_factory=dict)
     read: int = 0
     shape: object = None
     constant: dict[str, Any] = field(default_factory=dict)
@@ -58,6 +74,11 @@ class Scan:
     json: Findings = field(default_factory=lambda: Findings("json"))
     shares: Findings = field(default_factory=lambda: Findings("shares"))
     nodata: Findings = field(default_factory=lambda: Findings("nodata"))
+
+    @cached_property
+    def sets(self) -> dict[str, list[str]]:
+        """Layers by the folder of their shards."""
+        return self.index.sets
 
     def layers(self) -> dict[str, Layer]:
         """What the layers say of themselves, by name."""
@@ -89,24 +110,49 @@ def scan_tars(folder: Path, scan: Scan) -> None:
     shards = scan.index.column("shard").astype(str)
     starts = [0, *(np.flatnonzero(shards[1:] != shards[:-1]) + 1).tolist()]
     for start, stop in zip(starts, [*starts[1:], len(shards)], strict=True):
-        path = folder / shards[start]
-        if not path.is_file() or not path.stat().st_size:
-            scan.tar.fail(f"{shards[start]} cannot be read")
+        paths = {own: folder / own / Path(shards[start]).name for own in scan.sets}
+        paths["shards"] = folder / shards[start]
+        gone = [path for path in paths.values() if not path.is_file() or not path.stat().st_size]
+        if gone:
+            scan.tar.fail(f"{gone[0].relative_to(folder).as_posix()} cannot be read")
             continue
-        structure = read_structure(path, scan.tar)
         rows = scan.index.table.slice(start, stop - start).to_pylist()
-        _compare(path.name, structure, rows, scan)
-        for row, data in _cut(path, rows, scan):
+        for own, path in paths.items():
+            structure = read_structure(path, scan.tar)
+            scan.suffixes = _suffixes(path, _json_range(rows[0], own, scan))
+            _compare(path.relative_to(folder).as_posix(), own, structure, rows, scan)
+        for row, data in _cut(paths, rows, scan):
             _look(row, data, scan)
 
 
-def _compare(name: str, structure: Ranges, rows: list[Meta], scan: Scan) -> None:
-    """Hold a tar's files against the offsets that the index has for them."""
+def _json_range(row: Meta, own: str, scan: Scan) -> tuple[int, int]:
+    """Where the JSON of a sample lies in the shard of a set: its layers say it, all the same."""
+    if own == "shards":
+        return row["json_offset"], row["json_size"]
+    at, size = row[f"{scan.sets[own][0]}_json"]
+    return at, size
+
+
+def _suffixes(path: Path, where: tuple[int, int]) -> dict[str, str]:
+    """How the files of documents end, by layer, as a shard's first sample says; what it says is checked later."""
+    try:
+        with path.open("rb") as file:
+            file.seek(where[0])
+            layers = strict_json(file.read(where[1]))["layers"]
+        return {str(name): str(of["suffix"]) for name, of in layers.items() if "suffix" in of}
+    except BROKEN:
+        return {}  # its JSON is looked at, and refused, with all others
+
+
+def _compare(name: str, own: str, structure: Ranges, rows: list[Meta], scan: Scan) -> None:
+    """Hold a tar's files against the offsets that the index has for those of its set."""
     expected: Ranges = {}
-    suffix = SUFFIXES[scan.rules.encoding]
     for row in rows:
-        expected[f"{row['key']}.json"] = (row["json_offset"], row["json_size"])
-        for layer in scan.index.layers:
+        expected[f"{row['key']}.json"] = _json_range(row, own, scan)
+        for layer in scan.sets[own]:
+            if own != "shards" and tuple(row[f"{layer}_json"]) != expected[f"{row['key']}.json"]:
+                scan.tar.fail(f"{name}: layers of {row['key']} name different JSONs in the index")
+            suffix = scan.suffixes.get(layer, SUFFIXES[scan.rules.encoding])
             expected[f"{row['key']}.{layer}.{suffix}"] = (row[f"{layer}_offset"], row[f"{layer}_size"])
     for file in sorted(structure.keys() - expected.keys()):
         scan.members.fail(f"{name}: {file} is in no row of the index")
@@ -116,48 +162,75 @@ def _compare(name: str, structure: Ranges, rows: list[Meta], scan: Scan) -> None
         if structure[file] != expected[file]:
             scan.tar.fail(f"{name}: {file} does not lie where the index says")
     if [f for f in structure if f in expected] != [f for f in expected if f in structure]:
-        order = [f.partition(".")[0] for f in structure if f.endswith(".json")]
+        order = [f.partition(".")[0] for f in structure if f.partition(".")[2] == "json"]
         if order != [row["key"] for row in rows if f"{row['key']}.json" in structure]:
             scan.tar.fail(f"{name}: samples are not in the order of the index")
 
 
-def _cut(path: Path, rows: list[Meta], scan: Scan) -> Iterator[tuple[Meta, dict[str, bytes]]]:
-    """Bytes of each sample's files, by the offsets of the index."""
+def _cut(paths: Mapping[str, Path], rows: list[Meta], scan: Scan) -> Iterator[tuple[Meta, dict[str, bytes]]]:
+    """Bytes of each sample's files, by the offsets of the index; the JSON of a set goes by its folder."""
     with ExitStack() as stack:
-        file = stack.enter_context(path.open("rb"))
-        view = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        views = {}
+        for own, path in paths.items():
+            file = stack.enter_context(path.open("rb"))
+            views[own] = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         for row in rows:
-            ranges = {
-                field: (row[f"{field}_offset"], row[f"{field}_size"])
-                for field in ("json", *scan.index.layers)
-            }
-            if any(at < 0 or size < 0 or at + size > len(view) for at, size in ranges.values()):
-                scan.members.fail(f"{row['key']} lies outside of {path.name}")
+            ranges = [(own, _json_of(own), *_json_range(row, own, scan)) for own in scan.sets]
+            for own, layers in scan.sets.items():
+                ranges += [(own, name, row[f"{name}_offset"], row[f"{name}_size"]) for name in layers]
+            off = [own for own, _, at, size in ranges if at < 0 or size < 0 or at + size > len(views[own])]
+            if off:
+                scan.members.fail(f"{row['key']} lies outside of {off[0]}/{paths[off[0]].name}")
                 continue
-            yield row, {field: view[at : at + size] for field, (at, size) in ranges.items()}
+            yield row, {field: views[own][at : at + size] for own, field, at, size in ranges}
 
 
 def _look(row: Meta, data: Mapping[str, bytes], scan: Scan) -> None:
     key = row["key"]
     try:
-        meta = strict_json(data["json"])
+        meta = _whole(data, scan)
         _check_json(row, meta, scan)
     except BROKEN as exc:
         scan.json.fail(f"JSON of {key}: {exc}")
         return
     layers: dict[str, Layer] = meta["layers"]
     arrays: dict[str, Array] = {}
+    texts: dict[str, str] = {}
     for name in scan.index.layers:
         try:
-            if scan.rules.encoding == "blosc2":
+            if is_document(layers[name]):
+                texts[name] = load_text(data[name], layers[name])
+            elif scan.rules.encoding == "blosc2":
                 arrays[name] = load_b2(data[name], layers[name])
             else:
                 arrays[name] = load_npy(data[name])
         except BROKEN as exc:
-            scan.members.fail(f"{name} of {key} is no array: {exc}")
-    weigh(row, layers, arrays, scan)
+            scan.members.fail(f"{name} of {key} cannot be read: {exc}")
+    weigh(row, layers, arrays, texts, scan)
     if scan.stores is not None:
         scan.stores.compare(row["split"], key, layers, arrays)
+        scan.stores.compare_texts(row["split"], key, texts)
+
+
+def _whole(data: Mapping[str, bytes], scan: Scan) -> Meta:
+    """JSON of a sample, with the layers of all sets; each set speaks of its own alone, and of the same chip."""
+    meta: Meta = {}
+    for own, names in scan.sets.items():
+        part = strict_json(data[_json_of(own)])
+        if "layers" not in part:
+            return part  # which is refused for it
+        if set(part["layers"]) != set(names):
+            raise ValueError(f"in {own}, layers are {sorted(part['layers'])}, in the index {sorted(names)}")
+        head = {name: value for name, value in part.items() if name != "layers"}
+        if meta and head != {name: value for name, value in meta.items() if name != "layers"}:
+            raise ValueError(f"in {own}, it says other things of the chip than in shards")
+        meta = {**part, "layers": {**meta.get("layers", {}), **part["layers"]}}
+    return meta
+
+
+def _json_of(own: str) -> str:
+    """Name of a set's JSON among the bytes of a sample: no layer has a slash."""
+    return f"{own}/json"
 
 
 def _check_json(row: Meta, meta: Meta, scan: Scan) -> None:
@@ -186,7 +259,9 @@ def _check_json(row: Meta, meta: Meta, scan: Scan) -> None:
             scan.json.fail(f"{', '.join(odd)} of {layer} of {key} differ from the first sample's")
 
 
-def weigh(row: Meta, layers: Mapping[str, Layer], arrays: Mapping[str, Array], scan: Scan) -> None:
+def weigh(
+    row: Meta, layers: Mapping[str, Layer], arrays: Mapping[str, Array], texts: Mapping[str, str], scan: Scan
+) -> None:
     """Check one sample's arrays against what is said of them, and add them to the totals."""
     key, split = row["key"], row["split"]
     digest = hashlib.sha256()
@@ -207,11 +282,21 @@ def weigh(row: Meta, layers: Mapping[str, Layer], arrays: Mapping[str, Array], s
         if layer["kind"] == "imagery":
             seen = seen or bool(data_of(array, nodata_of(layer)).any())
             digest.update(np.ascontiguousarray(array).data)
-    scan.read += set(arrays) == set(scan.index.layers)
+    for name in texts:
+        scan.constant.setdefault(name, {word: layers[name].get(word) for word in CONSTANT})
+    for watcher in scan.watchers:
+        try:
+            watcher.see(row, layers, arrays)
+        except BROKEN as exc:
+            scan.members.fail(f"{key} cannot be looked at: {exc!r}")
+    scan.read += {*arrays, *texts} == set(scan.index.layers)
     if seen:
-        other, other_split = scan.pictures.setdefault(digest.digest(), (key, split))
-        if other_split != split:
+        mine = side(split, row["fold"])
+        other, theirs, place = scan.pictures.setdefault(digest.digest(), (key, mine, row["place"]))
+        if theirs != mine:
             scan.twins.append((other, key))
+        elif other != key and place == row["place"]:
+            scan.doubles.append((other, key))
 
 
 def scan_zarr(scan: Scan) -> None:
@@ -223,7 +308,7 @@ def scan_zarr(scan: Scan) -> None:
         found = scan.stores.read(facts["split"], facts["key"])
         if found is None:
             continue
-        said, arrays = found
+        said, arrays, texts = found
         layers = {
             name: {**of, **{fact: facts[f"{name}_{fact}"] for fact in _FACTS if f"{name}_{fact}" in facts}}
             for name, of in said.items()
@@ -233,7 +318,8 @@ def scan_zarr(scan: Scan) -> None:
                 "transform": facts["transform"],
                 "present": any(item for step in of["items"] for item in step),
             }
-            missing = [word for word in NEEDED if word not in of]
+            needed = NEEDED_OF_TEXT if name in texts else NEEDED
+            missing = [word for word in needed if word not in of]
             if missing:
                 scan.json.fail(f"{name} of {facts['key']} lacks {', '.join(missing)}")
-        weigh(facts, layers, arrays, scan)
+        weigh(facts, layers, arrays, texts, scan)

@@ -17,7 +17,8 @@ from chipweave.audit.report import BROKEN, Check, Findings
 
 NAME = "stats.json"
 _RELATIVE = 1e-9
-_TRAIN = "train"
+_TRAINED = {"train", "all"}
+"""Folds are all in one split, and each is trained on."""
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Totals:
 
     def add(self, name: str, layer: Layer, split: str, array: Array) -> None:
         """Take in one layer of one sample."""
-        if layer["kind"] == "imagery" and split == _TRAIN:
+        if layer["kind"] == "imagery" and split in _TRAINED:
             nodata = nodata_of(layer)
             for band, values in zip(
                 layer["bands"], np.moveaxis(array, layer["dims"].index("band"), 0), strict=True
@@ -65,10 +66,19 @@ class Totals:
                 if np.issubdtype(values.dtype, np.floating):
                     data &= np.isfinite(values)
                 self.bands[name, band].add(values[data])
+        elif _is_numbers(layer):
+            if split in _TRAINED:
+                [band] = layer["bands"]
+                self.bands[name, band].add(array[data_of(array, nodata_of(layer)) & np.isfinite(array)])
         elif layer["kind"] == "label" and np.issubdtype(array.dtype, np.integer):
             counts = self.classes[name, split]
             for code, number in zip(*np.unique(array, return_counts=True), strict=True):
                 counts[int(code)] += int(number)
+
+
+def _is_numbers(layer: Layer) -> bool:
+    """Whether a layer is a label that is a quantity, such as a height."""
+    return layer["kind"] == "label" and "legend" not in layer and layer["dtype"].startswith("float")
 
 
 def check_stats(folder: Path, totals: Totals, layers: Mapping[str, Layer]) -> Check:
@@ -77,7 +87,7 @@ def check_stats(folder: Path, totals: Totals, layers: Mapping[str, Layer]) -> Ch
     try:
         stats = json.loads((folder / NAME).read_bytes())
         for name, layer in layers.items():
-            if layer["kind"] == "imagery":
+            if layer["kind"] == "imagery" or _is_numbers(layer):
                 for band in layer["bands"]:
                     _check_band(f"{band} of {name}", stats[name][band], totals.bands[name, band], findings)
             elif layer["kind"] == "label" and layer.get("legend"):

@@ -49,12 +49,15 @@ class Rules:
         Whether only a part of the plan was built.
     encoding
         Of the arrays in tars.
+    jitter_m
+        Metres by which points may lie off.
     """
 
     split: Split | None = None
     blanked: frozenset[str] = frozenset()
     limited: bool = False
     encoding: Encoding = "npy"
+    jitter_m: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,16 @@ class Index:
     def column(self, name: str) -> NDArray[Any]:
         """Values of a column."""
         return np.asarray(self.frame[name].to_numpy())
+
+    @property
+    def sets(self) -> dict[str, list[str]]:
+        """Layers by the folder of their shards: `shards`, then `shards-<set>` of those that licences keep apart."""
+        found: dict[str, list[str]] = {"shards": []}
+        for layer in self.layers:
+            own = f"{layer}_shard"
+            first = str(self.frame[own].iloc[0]) if own in self.frame.columns else ""
+            found.setdefault(first.rpartition("/")[0] or "shards", []).append(layer)
+        return dict(sorted(found.items()))
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -117,7 +130,8 @@ def _check_rows(folder: Path, index: Index, findings: Findings) -> None:
         if not KEY.fullmatch(key):
             findings.fail(f"key {key!r} has other signs than letters, digits, _ and -")
     root = folder.resolve()
-    for shard in set(index.column("shard").tolist()) - {""}:
+    named = ["shard", *(f"{n}_shard" for n in index.layers if f"{n}_shard" in index.frame.columns)]
+    for shard in {str(s) for name in named for s in index.column(name)} - {""}:
         if ".." in PurePosixPath(shard).parts or not (folder / shard).resolve().is_relative_to(root):
             raise ValueError(f"shard {shard} leads out of the folder")
     splits = index.column("split")
@@ -154,20 +168,26 @@ def load_rules(folder: Path) -> tuple[Rules, Check]:
     findings = Findings("recipe")
     split, blanked, limited = None, frozenset[str](), False
     encoding: Encoding = "npy"
+    jitter = 0.0
     try:
         recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
         if recipe.get("split") is not None:
             split = Split.model_validate(recipe["split"])
         imagery: Mapping[str, Any] = recipe.get("imagery") or {}
+        sampling = (recipe.get("chips") or {}).get("sampling") or {}
+        jitter = float(sampling.get("jitter_m") or 0.0)
         encoding = Output.model_validate(recipe.get("output") or {}).encoding
         blanked = frozenset(name for name, of in imagery.items() if of.get("mask") == "blank")
     except (*BROKEN, yaml.YAMLError, ValidationError) as exc:
         findings.fail(f"{RECIPE} cannot be read: {' '.join(str(exc).split())}")
     try:
-        limited = json.loads((folder / LOCK).read_bytes()).get("limit") is not None
+        lock = json.loads((folder / LOCK).read_bytes())
+        limited = lock.get("limit") is not None
+        if split is not None and split.buffer_m == "auto":
+            split = split.model_copy(update={"buffer_m": float(lock["split"]["variogram"]["range_m"])})
     except BROKEN as exc:
         findings.fail(f"{LOCK} cannot be read: {exc}")
-    return Rules(split, blanked, limited, encoding), findings.check("recipe and lock can be read")
+    return Rules(split, blanked, limited, encoding, jitter), findings.check("recipe and lock can be read")
 
 
 def check_ledger(folder: Path, index: Index) -> Check:

@@ -12,6 +12,7 @@ from chipweave.audit.report import BROKEN, Check, Findings
 from chipweave.audit.tables import Index
 
 _NAME = re.compile(r"shards/([A-Za-z0-9_]+)-(\d{6})\.tar")
+_SET = re.compile(r"shards-([a-z0-9.-]+)")
 _BLOCK = 512
 
 Ranges = dict[str, tuple[int, int]]
@@ -40,29 +41,50 @@ def check_shards(folder: Path, index: Index) -> Check:
             findings.fail(
                 f"shards of {split} hold {sizes} samples: all but the last should hold equally many"
             )
-    there = {path.relative_to(folder).as_posix() for path in (folder / "shards").glob("*")}
-    named = {shard for shard, _ in counts}
+    folders = [folder / "shards", *(path for path in folder.glob("shards-*") if path.is_dir())]
+    there = {path.relative_to(folder).as_posix() for one in folders for path in one.glob("*")}
+    named = {shard for shard, _ in counts} | _check_sets(index, findings)
     for shard in sorted(there - named):
         findings.fail(f"{shard} is not in the index")
     for shard in sorted(named - there):
         findings.fail(f"{shard} is missing")
-    _check_wids(folder, counts, findings)
+    for own in index.sets:
+        _check_wids(folder, counts, own, findings)
     return findings.check(f"{len(counts)} shards, gap-free", shards=len(counts))
 
 
-def _check_wids(folder: Path, counts: Counter[tuple[str, str]], findings: Findings) -> None:
-    for path in sorted(folder.glob("wids-*.json")):
-        split = path.stem.removeprefix("wids-")
+def _check_sets(index: Index, findings: Findings) -> set[str]:
+    """Shards of the sets that licences keep apart: one beside each of `shards/`, of its name, with its samples."""
+    named = set()
+    shards = index.column("shard").astype(str)
+    for own, layers in index.sets.items():
+        if own == "shards":
+            continue
+        if not _SET.fullmatch(own):
+            findings.fail(f"{own!r} is no name of a set of shards")
+        for layer in layers:
+            beside = index.column(f"{layer}_shard").astype(str)
+            for shard, other in sorted(set(zip(shards, beside, strict=True))):
+                named.add(str(other))
+                if other != shard.replace("shards/", f"{own}/", 1):
+                    findings.fail(f"{layer} of samples of {shard} lies in {other}")
+    return named
+
+
+def _check_wids(folder: Path, counts: Counter[tuple[str, str]], own: str, findings: Findings) -> None:
+    """Hold the lists of one set of shards, `own` its folder, against what there is."""
+    stem = f"wids-{own.removeprefix('shards-')}-" if own != "shards" else "wids-"
+    for path in sorted(folder.glob(f"{stem}*.json")):
+        split = path.stem.removeprefix(stem)
+        if "-" in split:
+            continue  # of another set
         try:
             listed = {
                 row["url"]: (row["nsamples"], row["filesize"])
                 for row in json.loads(path.read_bytes())["shardlist"]
             }
-            real = {
-                shard: (rows, (folder / shard).stat().st_size)
-                for (shard, of), rows in counts.items()
-                if of == split
-            }
+            mine = {s.replace("shards/", f"{own}/", 1): n for (s, of), n in counts.items() if of == split}
+            real = {shard: (rows, (folder / shard).stat().st_size) for shard, rows in mine.items()}
         except BROKEN as exc:
             findings.fail(f"{path.name} cannot be read: {exc}")
             continue

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
 from chipweave.audit.arrays import Array, Layer
 from chipweave.audit.report import BROKEN, Findings
@@ -63,6 +63,8 @@ class Stores:
         return stores
 
     def _open_split(self, folder: Path, split: str, keys: list[str], names: list[str]) -> None:
+        import zarr  # noqa: PLC0415 - dear to import, and every build imports this
+
         store = folder / "zarr" / f"{split}.zarr"
         root = zarr.open_group(store, mode="r", use_consolidated=False)
         groups = dict(root.groups())
@@ -105,15 +107,30 @@ class Stores:
             if said != {word: layers[name][word] for word in said}:
                 self.findings.fail(f"zarr/{split}.zarr says other things of {name} than the samples do")
 
-    def read(self, split: str, key: str) -> tuple[dict[str, dict[str, Any]], dict[str, Array]] | None:
-        """Read a sample, and what the stores say of its layers; None where it cannot be read."""
+    def compare_texts(self, split: str, key: str, texts: Mapping[str, str]) -> None:
+        """Compare documents of one sample with the store of its split."""
+        for name, text in texts.items():
+            stored = self.layers.get((split, name))
+            if stored is not None and str(stored.row(self.rows[key])) != text:
+                self.findings.fail(f"{name} of {key} differs between tar and zarr/{split}.zarr")
+
+    def read(
+        self, split: str, key: str
+    ) -> tuple[dict[str, dict[str, Any]], dict[str, Array], dict[str, str]] | None:
+        """Read a sample: what the stores say of its layers, arrays, texts; None where it cannot be read."""
         layers: dict[str, dict[str, Any]] = {}
         arrays: dict[str, Array] = {}
+        texts: dict[str, str] = {}
         for (of, name), stored in self.layers.items():
             if of != split:
                 continue
             try:
-                array = arrays[name] = stored.row(self.rows[key])
+                array = stored.row(self.rows[key])
+                if "suffix" in stored.array.attrs:
+                    layers[name] = {**dict(stored.array.attrs), "dtype": "utf-8"}
+                    texts[name] = str(array)
+                    continue
+                arrays[name] = array
                 layers[name] = {
                     **dict(stored.array.attrs),
                     "bands": stored.bands,
@@ -124,4 +141,4 @@ class Stores:
             except BROKEN as exc:
                 self.findings.fail(f"{name} of {key} cannot be read from zarr/{split}.zarr: {exc!r}")
                 return None
-        return layers, arrays
+        return layers, arrays, texts

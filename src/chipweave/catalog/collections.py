@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from chipweave.catalog.documents import Entry, read_entry, unknown
 from chipweave.catalog.providers import Names, Offering, Provider, all_providers
 from chipweave.model import Band, Collection, Credit, MaskRule
 from chipweave.recipe.data import find, listing
 
-Unit = Literal["reflectance", "linear", "dB", "DN", "K", "m", "degree"]
+UNITS: Final = ("reflectance", "linear", "dB", "DN", "K", "m", "degree")
+"""Of imagery; a label that is numbers may be in any."""
 
 
 LOCAL: Final = "local"
@@ -26,7 +27,7 @@ class _Band(Entry):
     keys: Names = ()
     scale: float | None = Field(None, gt=0)
     offset: float | None = None
-    unit: Unit | None = None
+    unit: str | None = Field(None, min_length=1)
     derive: Literal["", "slope", "aspect"] = ""
 
 
@@ -54,7 +55,7 @@ class _CollectionFile(Entry):
     nodata: float | None = None
     scale: float = Field(1.0, gt=0)
     offset: float = 0.0
-    unit: Unit = "reflectance"
+    unit: str = ""
     backscatter: str = ""
     static: bool = False
     offset_rule: Literal["", "sentinel-2", "landsat-toa", "stated"] = ""
@@ -68,6 +69,17 @@ class _CollectionFile(Entry):
     providers: dict[str, Offering] = Field(default_factory=dict)
     refused: str = ""
     instead: str = ""
+
+    @model_validator(mode="after")
+    def _units(self) -> Self:
+        if self.kind == "label":
+            if not self.legend and not self.unit:
+                raise ValueError("a label needs a legend, or the unit of its numbers")
+            return self
+        for unit in (self.unit, *(b.unit for b in self.bands)):
+            if unit and unit not in UNITS:
+                raise ValueError(f"unit {unit!r} is none of imagery: {', '.join(UNITS)}")
+        return self
 
 
 def load_collection(name: str, extra: Sequence[Path] = ()) -> Collection:
@@ -100,7 +112,7 @@ def load_collection(name: str, extra: Sequence[Path] = ()) -> Collection:
         credit=Credit(**held.credit.model_dump()),
         scale=held.scale,
         offset=held.offset,
-        unit=held.unit,
+        unit=held.unit or "reflectance",
         backscatter=held.backscatter,
         static=held.static,
         offset_rule=held.offset_rule,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from chipweave.errors import RecipeError
 from chipweave.recipe.crosscheck import nearest
-from chipweave.recipe.document import read_document
+from chipweave.recipe.document import Document, read_document
 
 
 class Entry(BaseModel):
@@ -29,12 +30,29 @@ def read_entry(path: Path, model: type[M]) -> M:
     RecipeError
         The file cannot be read, or does not fit the model; the message names file, line and key.
     """
-    document = read_document(path)
     try:
-        return model.model_validate(document.mapping)
+        state = path.stat()
+        when = state.st_mtime_ns, state.st_size
+    except OSError:
+        when = 0, 0  # reading it says what is wrong
+    held: M = _held(path, model, *when)
+    return held
+
+
+@lru_cache(maxsize=256)
+def _held(path: Path, model: type[M], _mtime_ns: int, _size: int) -> M:
+    """A file as it was at that time: entries are frozen, and a search asks for the same ones again and again."""
+    document = read_document(path)
+    return held_to(document, document.mapping, model)
+
+
+def held_to(document: Document, value: object, model: type[M], at: tuple[str | int, ...] = ()) -> M:
+    """A value of a document, which stands `at` a place of it, as a model; errors as of `read_entry`."""
+    try:
+        return model.model_validate(value)
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
-        loc = tuple(p for p in detail["loc"] if isinstance(p, str | int))
+        loc = (*at, *(p for p in detail["loc"] if isinstance(p, str | int)))
         dotted = ".".join(str(p) for p in loc)
         raise RecipeError(f"{document.where(loc)}: {dotted}: {detail['msg']}") from None
 

@@ -41,6 +41,11 @@ def is_http(text: str) -> bool:
     return scheme_of(text) in {"http", "https"}
 
 
+def is_database(text: str) -> bool:
+    """Whether this is the URL of a PostgreSQL database."""
+    return scheme_of(text).partition("+")[0] in {"postgresql", "postgres"}
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine."""
     if host == "localhost":

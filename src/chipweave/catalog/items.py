@@ -138,7 +138,7 @@ class Reader:
         raise RefusedItemError("states no place on Earth, nor does a file of it")
 
     def _time(self, item: Item) -> tuple[datetime, str]:
-        if self.request.kind == "label":
+        if self.request.kind == "label" and not self.collection.static:
             year = edition_of(item, self.collection)
             if year is None:
                 raise RefusedItemError("states neither an edition nor a time")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import colorsys
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import rasterio
 import rasterio.errors
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from chipweave.catalog.documents import unknown
+from chipweave.catalog.documents import held_to, unknown
 from chipweave.errors import RecipeError
 from chipweave.model import Legend, LegendClass
 from chipweave.recipe.data import find, listing
@@ -56,6 +56,7 @@ class _LegendFile(BaseModel):
     id: str = ""
     name: str = ""
     nodata: Any = None
+    unlabeled: int | None = Field(None, ge=0, le=65535)
     dtype: str = ""
     classes: tuple[_Class, ...] = Field(min_length=1)
 
@@ -77,17 +78,32 @@ def load_legend(name_or_path: str, base: Path, extra: Sequence[Path] = ()) -> Le
     RecipeError
         Neither a known name (it names the nearest) nor a file, or the file is no legend.
     """
+    path = legend_path(name_or_path, base, extra)
+    document = read_document(path)
+    return _legend(held_to(document, document.mapping, _LegendFile), path)
+
+
+def legend_names(name_or_path: str, base: Path, extra: Sequence[Path] = ()) -> dict[str, int]:
+    """What classes are called, to their codes: their names, and other codes as text, such as CORINE's ``112``.
+
+    Parameters and errors are those of `load_legend`.
+    """
+    legend = load_legend(name_or_path, base, extra)
+    found: dict[str, int] = {}
+    held = read_document(legend_path(name_or_path, base, extra)).mapping["classes"]
+    for one in held:
+        number = _Class.model_validate(one).number
+        texts = (t for key, t in one.items() if isinstance(t, str) and key not in {"color", "colour"})
+        found |= {text: number for text in texts if number in legend.codes}
+    return found
+
+
+def legend_path(name_or_path: str, base: Path, extra: Sequence[Path] = ()) -> Path:
+    """File of a legend; parameters and errors as of `load_legend`."""
     path = find("legends", name_or_path, extra) or at(base, name_or_path)
     if not path.is_file():
         raise unknown("legend", name_or_path, list(listing("legends", extra)))
-    document = read_document(path)
-    try:
-        held = _LegendFile.model_validate(document.mapping)
-    except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        loc = tuple(p for p in detail["loc"] if isinstance(p, str | int))
-        raise RecipeError(f"{document.where(loc)}: {'.'.join(map(str, loc))}: {detail['msg']}") from None
-    return _legend(held, path)
+    return path
 
 
 def _legend(held: _LegendFile, path: Path) -> Legend:
@@ -107,7 +123,11 @@ def _legend(held: _LegendFile, path: Path) -> Legend:
     ]
     if not classes:
         raise RecipeError(f"{path}: no class but no data")
-    return Legend(held.name or held.id or path.stem, tuple(classes), nodata, _dtype([*codes, nodata]))
+    rest = () if held.unlabeled is None else (held.unlabeled,)
+    if held.unlabeled in {nodata, *codes}:
+        raise RecipeError(f"{path}: unlabeled {held.unlabeled} is a class, or no data")
+    name = held.name or held.id or path.stem
+    return Legend(name, tuple(classes), nodata, _dtype([*codes, nodata, *rest]), held.unlabeled)
 
 
 def _nodata(stated: object, codes: Sequence[int], path: Path) -> int:
@@ -136,6 +156,23 @@ def _colour(stated: str, place: int) -> str:
         (place * 0.618034) % 1.0, 0.55, 0.9
     )  # golden angle: neighbours differ
     return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
+
+
+def legend_of_names(name: str, names: Mapping[int, str], apart: Sequence[int] = ()) -> Legend:
+    """Legend of codes that are given names, with colours of its own.
+
+    Parameters
+    ----------
+    name
+        Of the legend.
+    names
+        Codes, 0 to 65535, to what they are called.
+    apart
+        Further codes that no data must not have.
+    """
+    free = free_code([*names, *apart])
+    classes = tuple(LegendClass(c, text, _colour("", i)) for i, (c, text) in enumerate(sorted(names.items())))
+    return Legend(name, classes, free, _dtype([*names, *apart, free]))
 
 
 def legend_of_file(path: Path, name: str, nodata: float | None = None) -> Legend:

@@ -13,6 +13,11 @@ from chipweave.catalog.stac import Item, number, properties
 SIDE: Final = 109_800.0
 """Metres of a Sentinel-2 tile's side: its 100 km square, and what it shares with the next ones."""
 
+SQUARE: Final = 100_000.0
+"""Metres of a square's side."""
+
+_PIXEL: Final = 40.0
+
 _LETTERS: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ"
 """Without I and O, which look like numbers."""
 
@@ -58,12 +63,29 @@ def tile_corners(tile: str) -> tuple[tuple[float, float], ...]:
         return ()
     row = (_LETTERS.index(tile[4]) - (0 if zone % 2 else 5)) % 20
     first = _first_northing(zone, tile[2])
-    x, y = (column + 1) * 100_000.0, row * 100_000.0
-    while y + 100_000.0 <= first:
+    x, y = (column + 1) * SQUARE, row * SQUARE
+    while y + SQUARE <= first:
         y += 2_000_000.0
     # A tile begins at its square's upper left corner, give or take a pixel of 60 m.
-    left, top = x - 40.0, y + 100_040.0
+    left, top = x - _PIXEL, y + SQUARE + _PIXEL
     return ((left, top), (left + SIDE, top), (left + SIDE, top - SIDE), (left, top - SIDE))
+
+
+def square_of(name: str) -> tuple[str, tuple[tuple[float, float], ...]] | None:
+    """CRS and corners of a square of 100 km, such as ``29TNE``; None where there is none of that name.
+
+    A square ends where its zone does; these corners go on beyond, as its Sentinel-2 tile does.
+    """
+    match = re.fullmatch(r"(\d{1,2})([C-HJ-NP-X])([A-HJ-NP-Z][A-HJ-NP-V])", name)
+    if match is None or not 1 <= int(match.group(1)) <= 60:
+        return None
+    tile = f"{int(match.group(1)):02d}{match.group(2)}{match.group(3)}"
+    corners = tile_corners(tile)
+    if not corners:
+        return None
+    left, top = corners[0][0] + _PIXEL, corners[0][1] - _PIXEL
+    crs = f"EPSG:{(32600 if tile[2] >= 'N' else 32700) + int(tile[:2])}"
+    return crs, ((left, top), (left + SQUARE, top), (left + SQUARE, top - SQUARE), (left, top - SQUARE))
 
 
 @lru_cache(maxsize=512)

@@ -11,9 +11,10 @@ from typing import Final, Literal
 
 from chipweave.catalog.collections import LOCAL, load_collection, refusal_of
 from chipweave.catalog.documents import unknown
-from chipweave.catalog.hrefs import env_roots, is_http, redact, scheme_of
+from chipweave.catalog.hrefs import env_roots, is_database, is_http, redact, scheme_of
 from chipweave.catalog.legends import legend_of_file, load_legend
 from chipweave.catalog.own import own_collection
+from chipweave.catalog.pinned import pinned_ids
 from chipweave.catalog.providers import UNKNOWN, Provider, load_provider, provider_at
 from chipweave.errors import RecipeError
 from chipweave.model import Collection, Legend
@@ -30,6 +31,25 @@ FILE_BAND: Final = "classes"
 """Band under which a label file's raster stands in `Scene.assets`."""
 
 
+Form = Literal["raster", "vector", "osm", "points"]
+
+VECTORS: Final = frozenset(
+    {".gpkg", ".shp", ".parquet", ".geoparquet", ".geojson", ".json", ".fgb", ".gml", ".gdb", ".kml", ".zip"}
+)
+"""How vector files end."""
+
+
+def form_of(layer: Label) -> Form:
+    """What a label's source is: told by the keys that only one kind has, else by how its file ends."""
+    if layer.points is not None:
+        return "points"
+    if layer.classes is not None or (layer.file or "").lower().endswith(".pbf"):
+        return "osm"
+    if is_database(layer.file or ""):
+        return "vector"
+    return "vector" if Path(layer.file or "").suffix.lower() in VECTORS else "raster"
+
+
 @dataclass(frozen=True, slots=True)
 class LayerRequest:
     """One imagery or label layer of a recipe, ready to be searched for.
@@ -41,7 +61,7 @@ class LayerRequest:
     collection
         What it asks for; None for a label from a file.
     catalog
-        http(s) URL, or absolute path; empty for a label from a file.
+        http(s) URL, or absolute path; of a label from a database its URL; empty for a label from a file.
     provider
         Name of the provider whose names and rules hold, or empty.
     bands
@@ -53,7 +73,9 @@ class LayerRequest:
     where
         Properties that items must have.
     edition
-        Asked edition of a label, or None.
+        Asked edition of a label, or of imagery that has some; or None.
+    items
+        Ids of the only items that are taken, or None.
     file, nodata, date, legend
         Of a label from a file; `date` and `legend` as the recipe writes them.
     base
@@ -62,6 +84,8 @@ class LayerRequest:
         Folders below which the catalog may name local files.
     extra
         Further `catalogs/` folders of the recipe.
+    form
+        What a label's source is.
     """
 
     layer: str
@@ -81,6 +105,8 @@ class LayerRequest:
     local_roots: tuple[Path, ...] = ()
     extra: tuple[Path, ...] = ()
     times: tuple[tuple[datetime, datetime], ...] = ()
+    form: Form = "raster"
+    items: frozenset[str] | None = None
 
 
 def requests(loaded: LoadedRecipe) -> tuple[LayerRequest, ...]:
@@ -168,19 +194,24 @@ class _Context:
             bands=_bands(f"imagery.{name}", layer.bands, collection),
             time=_searched(self.loaded.recipe.imagery, name),
             where=dict(layer.where),
+            edition=_edition(f"imagery.{name}", layer.edition, collection),
+            items=self._items(f"imagery.{name}.items.file", layer),
             base=self.loaded.base,
             local_roots=self.roots,
             extra=self.extra,
         )
 
     def label(self, name: str, layer: Label) -> LayerRequest:
-        if layer.file is not None:
+        source = layer.file or (layer.points.file if layer.points is not None else None)
+        if source is not None:
             return LayerRequest(
                 layer=name,
                 kind="label",
                 collection=None,
                 bands=(FILE_BAND,),
-                file=self.loaded.resolve(layer.file),
+                file=None if is_database(source) else self.loaded.resolve(source),
+                catalog=redact(source) if is_database(source) else "",
+                form=form_of(layer),
                 nodata=layer.nodata,
                 date=layer.date or "",
                 legend=layer.legend or "",
@@ -202,12 +233,17 @@ class _Context:
             extra=self.extra,
         )
 
+    def _items(self, where: str, layer: Imagery) -> frozenset[str] | None:
+        return None if layer.items is None else pinned_ids(self.loaded.resolve(layer.items.file), where)
+
     def _collection(self, where: str, name: str, kind: str) -> Collection:
         try:
             found = load_collection(name, self.extra)
         except RecipeError as error:
             raise RecipeError(f"{where}.collection: {error.message}", hint=error.hint) from None
-        if found.kind != kind:
+        if found.kind != kind and not (
+            kind == "label" and found.static
+        ):  # heights are learned from, and learned
             section = "imagery" if found.kind == "imagery" else "labels"
             raise RecipeError(f"{where}.collection: {name!r} belongs under {section}")
         return found
@@ -252,6 +288,23 @@ class _Context:
             guess = unknown("provider", stated, names)
             raise RecipeError(f"{where}.catalog: {guess.message}; nor is it a path", hint=guess.hint)
         return os.path.abspath(path), UNKNOWN  # noqa: PTH100 - absolute, and symlinks as the user wrote them
+
+
+def _edition(where: str, asked: int | None, collection: Collection) -> int | None:
+    """The edition that imagery is asked for.
+
+    Raises
+    ------
+    RecipeError
+        The collection has none, or not that one.
+    """
+    if asked is None or asked in collection.editions:
+        return asked
+    known = ", ".join(map(str, collection.editions))
+    raise RecipeError(
+        f"{where}.edition: {collection.name} has {f'the editions {known}' if known else 'no editions'}",
+        hint=f"take one of {known}" if known else "choose by time",
+    )
 
 
 def _searched(layers: Mapping[str, Imagery], name: str) -> tuple[datetime, datetime] | None:

@@ -14,7 +14,7 @@ import shapely
 from chipweave.catalog.access import rules_of
 from chipweave.catalog.collections import LOCAL, offering_at
 from chipweave.catalog.duplicates import acquisition_of, superseded
-from chipweave.catalog.editions import chosen_edition
+from chipweave.catalog.editions import chosen_edition, edition_of
 from chipweave.catalog.footprint import boxes
 from chipweave.catalog.hrefs import LocalRule, shown
 from chipweave.catalog.items import Reader, RefusedItemError, processed
@@ -124,6 +124,7 @@ class _Layer:
                 # One item is met in several cells; another with its id only where a catalog is at odds with itself.
                 if known is None or (hit.item != known.item and processed(hit.item) > processed(known.item)):
                     found[item_id(hit.item)] = hit
+        self._unpinned(found)
         self._unnamed(found.values())
         if self.collection.static and self.request.time is not None:
             self.notes.say(
@@ -156,7 +157,10 @@ class _Layer:
             return list(pool.map(one, jobs))
 
     def _passes(self, hit: Found, time: Interval | None) -> bool:
-        if not overlaps(hit.item, time):
+        asked = self.request
+        if not overlaps(hit.item, time) or (asked.items is not None and item_id(hit.item) not in asked.items):
+            return False
+        if asked.kind == "imagery" and asked.edition not in {None, edition_of(hit.item, self.collection)}:
             return False
         why = refusal(hit.item, self.request.where)
         if why is not None and why[1]:
@@ -173,6 +177,16 @@ class _Layer:
             "interval": rfc3339(time) or "",
             "found": count,
         }
+
+    def _unpinned(self, found: Mapping[str, Found]) -> None:
+        """Say which pinned items are not here."""
+        pinned = self.request.items or frozenset()
+        gone = sorted(pinned - found.keys())
+        if gone:
+            self.notes.say(
+                f"{self.request.layer}: {len(gone)} of {len(pinned)} pinned items are not found in this area and time, "
+                f"first {shown(gone[0])}"
+            )
 
     def _unnamed(self, found: Iterable[Found]) -> None:
         for hit in found:
@@ -203,7 +217,7 @@ class _Layer:
         return having or scenes
 
     def _of_edition(self, scenes: list[Scene]) -> list[Scene]:
-        if self.request.kind != "label":
+        if self.request.kind != "label" or self.collection.static:
             return scenes
         years = [int(scene.edition) for scene in scenes]
         year = chosen_edition(self.request.layer, self.request.edition, years)

@@ -87,6 +87,7 @@ A dataset of {result["written"]} chips ({splits}) in {result["seconds"]:g} s; le
 verify: {result["verified"]} checks passed
 
   the picture   {result["picture"]}
+  the report    {dataset}/report/index.html   (opens in a browser: map, yield, values, samples)
   the dataset   {dataset}   (its card: {dataset}/README.md)
   the recipe    {result["recipe"]}
 

@@ -1,4 +1,4 @@
-"""The demo world on disk: COGs of five products, and the STAC items that describe them."""
+"""The demo world on disk: COGs of five products, the STAC items that describe them, and two vector files."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ from chipweave.demo.land import Land, cover, land
 from chipweave.demo.noise import F32
 from chipweave.demo.paint import Texture, paint
 from chipweave.demo.sky import PASSES, Sky, classify, sky, through
+from chipweave.demo.vectors import Vectors
 from chipweave.files import atomic_path, atomic_write_text
 
-VERSION = 2
+VERSION = 3
 """Counts up when the world of a seed changes: a folder of an older version is made anew."""
 
 _TEN, _TWENTY = ("blue", "green", "red", "nir"), ("swir16", "red", "nir")
@@ -102,6 +103,8 @@ def make_world(
         items += maker.radar((west, east), say)
         items += maker.aerial((west, east), say)
         items += maker.labels((west, east), say)
+        say("surveying fields, woods and roads")
+        Vectors(earth, lonlat_bounds((west, east)), pool).write(folder)
         for future in maker.writes:
             future.result()
     collection = {"type": "FeatureCollection", "features": items}

@@ -9,12 +9,15 @@ from typing import Any
 
 import yaml
 
-from chipweave.describe.credits import ATTRIBUTION, wording
-from chipweave.describe.licences import check_licence, licence_of, said, spdx
+from chipweave.catalog.licences import check_licence, licence_of, owed, spdx, wording
+from chipweave.describe.credits import ATTRIBUTION
+from chipweave.describe.licences import said
+from chipweave.describe.loading import loading
 from chipweave.describe.summary import Summary
 from chipweave.describe.text import code, link, markdown, paragraphs, plain, table
 from chipweave.files import atomic_write_text
 from chipweave.model import LayerSpec
+from chipweave.recipe.splitting import UNKEPT
 
 CARD = "README.md"
 
@@ -79,9 +82,8 @@ def write_card(
     RecipeError
         The licence is weaker than an input's.
     """
-    inputs = [spec.credit for spec in layers if spec.credit is not None]
-    check_licence(recipe.get("licence"), inputs)
-    licence, stated = licence_of(recipe.get("licence"), inputs), said(recipe.get("licence"), inputs)
+    check_licence(recipe.get("licence"), owed(layers))
+    licence, stated = licence_of(recipe.get("licence"), layers), said(recipe.get("licence"), layers)
     title = plain(recipe.get("title") or recipe.get("name") or "dataset")
     matter = _front_matter(title, licence, layers, summary)
     front = yaml.safe_dump(matter, sort_keys=False, allow_unicode=True, width=1_000)
@@ -92,7 +94,7 @@ def write_card(
         _splits(recipe, summary),
         _classes(layers, summary),
         _making(layers, summary),
-        _loading(layers, summary, (recipe.get("output") or {}).get("encoding", "npy")),
+        loading(layers, summary, (recipe.get("output") or {}).get("encoding", "npy")),
         _licence(recipe, stated, layers, summary),
     ]
     if matter.get("license_link") == _OWN_LICENCE:
@@ -126,6 +128,9 @@ def _front_matter(
     if summary.shards:
         files = [{"split": split, "path": f"shards/{split}-*.tar"} for split in summary.counts]
         front["configs"] = [{"config_name": "default", "data_files": files}]
+        for own in summary.beside:
+            files = [{"split": split, "path": f"shards-{own}/{split}-*.tar"} for split in summary.counts]
+            front["configs"].append({"config_name": own, "data_files": files})
     return front
 
 
@@ -162,19 +167,34 @@ def _contents(layers: Sequence[LayerSpec], summary: Summary) -> str:
                 spec.kind,
                 markdown(spec.collection),
                 ", ".join(markdown(band) for band in spec.bands),
-                f"{_TIMES.join(str(n) for n in spec.shape)} ({', '.join(spec.dims)})",
-                spec.dtype,
-                f"{spec.resolution:g}",
+                ""
+                if spec.document
+                else f"{_TIMES.join(str(n) for n in spec.shape)} ({', '.join(spec.dims)})",
+                spec.suffix if spec.document else spec.dtype,
+                "" if spec.document else f"{spec.resolution:g}",
                 _physical(spec),
-                f"{spec.nodata:g}",
+                "" if spec.document else f"{spec.nodata:g}",
                 _span(first, last),
             )
         )
     head = ("layer", "kind", "source", "bands", "shape", "type", "pixel size", "value", "no data", "dates")
-    return "\n\n".join(["## What it holds", _ABOUT_VALUES, table(head, rows)])
+    return "\n\n".join(["## What it holds", _ABOUT_VALUES, table(head, rows), *_lost(layers, summary)])
+
+
+def _lost(layers: Sequence[LayerSpec], summary: Summary) -> list[str]:
+    """What is said of reflectance below zero that a provider did not keep."""
+    return [
+        f"{code(spec.name)}: of {_number(n)} of its {_number(summary.items.get(spec.name, n))} items the offset was "
+        "subtracted where they come from, in files that hold no negative numbers: what was below zero, as dark water "
+        "and shadow may be, is 0 there, or no data."
+        for spec in layers
+        if spec.kind == "imagery" and (n := summary.subtracted.get(spec.name, 0))
+    ]
 
 
 def _physical(spec: LayerSpec) -> str:
+    if spec.document:
+        return f"{spec.kind} in UTF-8"
     if spec.legend is not None:
         return f"classes of {markdown(spec.legend.name)}"
     if spec.kind == "mask":
@@ -196,11 +216,7 @@ def _splits(recipe: Mapping[str, Any], summary: Summary) -> str:
     ]
     parts = ["## Splits", table(("split", "samples", "share", "shards"), rows)]
     split = recipe.get("split") or {}
-    if split.get("buffer_m"):
-        parts.append(
-            f"Footprints of different splits are at least {split['buffer_m']:g} m apart, measured between "
-            "their outlines on the ellipsoid."
-        )
+    parts += _kept_apart(split)
     if summary.placed:
         lost = [(markdown(reason), _number(n)) for reason, n in summary.dropped.items()]
         if summary.failed:
@@ -211,6 +227,36 @@ def _splits(recipe: Mapping[str, Any], summary: Summary) -> str:
         if lost:
             parts.append(table(("reason", "chips"), lost))
     return "\n\n".join(parts)
+
+
+def _kept_apart(split: Mapping[str, Any]) -> list[str]:
+    """What the split method promises, and what it does not."""
+    method, buffer = split.get("method", "blocks"), split.get("buffer_m", 0)
+    own = "part" if method == "kfold" else "split"
+    said = []
+    if method == "random":
+        said.append(
+            "**This split leaks.** Places were dealt one by one, so that neighbours lie in different splits: what a "
+            "model reaches on test says little about ground that it has not seen."
+        )
+    elif method == "kfold":
+        said.append(
+            "All samples are in one split; the column `fold` of the index says which fold holds each out."
+        )
+    if method in UNKEPT and split.get("leakage", "warn") == "warn":
+        if method != "random":
+            said.append(f"{code(method)} leaves nobody out for a neighbour: places of two splits may touch.")
+    elif buffer == "auto":
+        said.append(
+            f"Footprints of different {own}s are at least the range of the labels' variogram apart, which "
+            "`chipweave.lock` tells, measured between their outlines on the ellipsoid."
+        )
+    elif buffer:
+        said.append(
+            f"Footprints of different {own}s are at least {buffer:g} m apart, measured between "
+            "their outlines on the ellipsoid."
+        )
+    return said
 
 
 def _classes(layers: Sequence[LayerSpec], summary: Summary) -> str:
@@ -231,6 +277,14 @@ def _classes(layers: Sequence[LayerSpec], summary: Summary) -> str:
         ]
         parts.append("### " + ": ".join(dict.fromkeys(markdown(n) for n in (spec.name, spec.legend.name))))
         parts.append(table(("code", "class", "colour", *(f"{s} pixels" for s in splits)), rows))
+        if spec.legend.unlabeled is not None:
+            parts.append(f"{spec.legend.unlabeled} is where the source has a class that is none of these.")
+        if spec.scene is not None:
+            own = [(str(n), str(c.code), markdown(c.name)) for n, c in enumerate(spec.scene.classes)]
+            parts.append(
+                f"`scene_labels` of {code(spec.name)} are of {markdown(spec.scene.name)}, in this order:"
+            )
+            parts.append(table(("place", "code", "class"), own))
     return "\n\n".join(["## Classes", *parts]) if parts else ""
 
 
@@ -252,67 +306,6 @@ def _making(layers: Sequence[LayerSpec], summary: Summary) -> str:
         rows = [(markdown(name), markdown(version)) for name, version in summary.versions.items()]
         lines.append(table(("library", "version"), rows))
     return "\n\n".join(["## How it was made", *lines])
-
-
-_DECODER = (
-    "import blosc2",
-    "import numpy as np",
-    "",
-    "",
-    "def decode_b2(sample):",
-    '    for name, layer in sample["json"]["layers"].items():',
-    '        data = blosc2.decompress2(sample.pop(f"{name}.b2"))',
-    '        sample[f"{name}.npy"] = np.frombuffer(data, layer["dtype"]).reshape(layer["shape"])',
-    "    return sample",
-    "",
-)
-"""How a sample with `.b2` members becomes one with arrays: type and shape stand in its JSON."""
-
-
-def _loading(layers: Sequence[LayerSpec], summary: Summary, encoding: str) -> str:
-    split = next(iter(summary.counts), "train")
-    names = [spec.name for spec in layers if spec.kind in {"imagery", "label"}]
-    parts = ["## How to load it"]
-    shards = summary.shards.get(split, ())
-    if shards:
-        fields = ", ".join(f'"{name}.npy"' for name in names)
-        last = len(shards) - 1
-        which = f"{split}-{{000000..{last:06d}}}" if last else f"{split}-000000"
-        parts += [
-            _python(
-                "import webdataset as wds",
-                *(_DECODER if encoding == "blosc2" else ()),
-                "",
-                f'samples = wds.WebDataset("shards/{which}.tar", shardshuffle=False).decode()',
-                *(("samples = samples.map(decode_b2)",) if encoding == "blosc2" else ()),
-                f'for {", ".join([*names, "meta"])} in samples.to_tuple({fields}, "json"):',
-                "    break",
-            ),
-            _python(
-                "from datasets import load_dataset",
-                "",
-                f'files = {{"{split}": "shards/{split}-*.tar"}}',
-                f'samples = load_dataset("webdataset", data_files=files, split="{split}", streaming=True)',
-                (
-                    f'array = decode_b2(next(iter(samples)))["{names[0]}.npy"]  # as above'
-                    if encoding == "blosc2"
-                    else f'array = next(iter(samples))["{names[0]}.npy"]'
-                ),
-            ),
-        ]
-    if "zarr" in summary.formats:
-        parts.append(
-            _python(
-                "import xarray as xr",
-                "",
-                *(f'{n} = xr.open_zarr("zarr/{split}.zarr", group="{n}")["{n}"]' for n in names),
-            )
-        )
-    return "\n\n".join(parts)
-
-
-def _python(*lines: str) -> str:
-    return "\n".join(["```python", *lines, "```"])
 
 
 def _licence(recipe: Mapping[str, Any], stated: str, layers: Sequence[LayerSpec], summary: Summary) -> str:

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from chipweave.describe.text import plain
 
 _SPLITS = {"train": "#0072b2", "val": "#e69f00", "test": "#aa3377"}
+UNLABELED = "#9e9e9e"
+"""Colour of pixels whose class is none in the layer's legend."""
+
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
 
 
@@ -43,6 +46,13 @@ class Classes:
         names = {int(r["code"]): plain(r.get("name", r["code"])) for r in rows}
         colours = {int(r["code"]): str(r.get("colour", "")) for r in rows}
         return cls(names, {c: v if _HEX.fullmatch(v) else hashed(c) for c, v in colours.items()})
+
+    @classmethod
+    def told(cls, content: Mapping[str, Any]) -> Classes:
+        """From what `stats.json` says of a label: its classes, and the code of what has none."""
+        rest = content.get("unlabeled")
+        rows = [{"code": rest, "name": "unlabeled", "colour": UNLABELED}] if isinstance(rest, int) else []
+        return cls.of([*content["classes"], *rows])
 
     def name(self, code: int) -> str:
         """Name of a class, or its code."""

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from chipweave.catalog.licences import is_share_alike, wording
 from chipweave.describe.licences import said
-from chipweave.describe.text import link, markdown, plain
+from chipweave.describe.text import link, markdown
 from chipweave.files import atomic_write_text
 from chipweave.model import Credit, LayerSpec
 
 ATTRIBUTION = "ATTRIBUTION.md"
 
-_YEARS = "{years}"
 _PREAMBLE = """\
 This dataset is made from the sources below: read, resampled to one grid and cut into chips. Whoever passes it
 on, or publishes what was made with it, passes on these notices. The sources do not endorse it."""
-
-
-def wording(credit: Credit, years: Iterable[int]) -> str:
-    """Credit's own text with the real years; without them where none are known."""
-    known = ", ".join(str(year) for year in sorted(set(years)))
-    text = plain(credit.text)
-    if not known:
-        text = re.sub(r"\s*[(\[]?\{years\}[)\]]?", "", text)
-    return text.replace(_YEARS, known)
 
 
 def write_attribution(
@@ -58,7 +48,7 @@ def write_attribution(
             of, when = sources.setdefault(spec.credit, ([], set()))
             of.append(spec)
             when |= set(years.get(spec.name, ()))
-    parts = ["# Attribution", _PREAMBLE, said(licence, sources)]
+    parts = ["# Attribution", _PREAMBLE, said(licence, layers)]
     for credit, (of, when) in sources.items():
         parts += _source(credit, of, when)
     path = folder / ATTRIBUTION
@@ -70,7 +60,7 @@ def _source(credit: Credit, of: Sequence[LayerSpec], when: Iterable[int]) -> lis
     names = sorted({spec.collection for spec in of})
     lines = [f"- Layers: {', '.join(markdown(spec.name) for spec in of)}"]
     lines.append(f"- Licence: {link(credit.licence, credit.url)}")
-    if credit.share_alike:
+    if is_share_alike(credit):
         lines.append("- Share-alike: what is made from it carries the same licence")
     if credit.citation:
         lines.append(f"- Citation: {markdown(credit.citation)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from chipweave.describe.colours import Classes, split_colour
+from chipweave.describe.colours import split_colour
+from chipweave.describe.panels import Panel, Picture, stretches, true_colour
 from chipweave.describe.splitmap import Shares, draw_map, draw_shares
 from chipweave.describe.text import plain, shortened
 
@@ -29,51 +31,12 @@ _TITLE = 0.62
 _MAP = 4.6
 _LINE = 0.24
 """Height of a line of the legend."""
+_WORDS, _LETTER, _MOST_LINES = 0.105, 0.043, 5
+"""Below a sample: height of a line, about the width of a letter, most lines of one text."""
 _LONGEST = 46
 """Letters of a class name in the legend."""
 _INK, _SOFT = "#222222", "#777777"
 _MONO = "DejaVu Sans Mono"
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One layer of a sample.
-
-    Parameters
-    ----------
-    layer
-        Its name.
-    array
-        (3, y, x) red, green, blue, or (1, y, x), as stored; (y, x) codes of a label.
-    data
-        (y, x) false where there is no data.
-    date
-        What it shows.
-    classes
-        Of a label; None for imagery.
-    bad
-        (y, x) true where a mask says so: clouds are drawn, but they do not set the stretch.
-    decibels
-        Radar: a decibel is as bright in each of its bands.
-    """
-
-    layer: str
-    array: NDArray[Any]
-    data: NDArray[np.bool_]
-    date: str
-    classes: Classes | None = None
-    bad: NDArray[np.bool_] | None = None
-    decibels: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A sample as it is drawn."""
-
-    key: str
-    split: str
-    date: str
-    panels: tuple[Panel, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +48,7 @@ class _Layout:
     layers: int
     panel: float
     legend: float
+    words: float = 0.0
 
     @property
     def sheet_width(self) -> float:
@@ -97,7 +61,7 @@ class _Layout:
     @property
     def block(self) -> float:
         """Height of a row of samples."""
-        return _HEAD + self.layers * (self.panel + _GAP) + 0.1
+        return _HEAD + self.layers * (self.panel + _GAP) + self.words + 0.1
 
     @property
     def height(self) -> float:
@@ -139,14 +103,17 @@ def draw(
     panel = {1: 3.6, 2: 2.6, 3: 2.1}.get(columns, 1.62)
     lines = _legend_lines(pictures, columns * (panel + _GAP))
     legend = _LINE * len(lines) + 0.1
-    page = _Layout(columns, rows, max(len(p.panels) for p in pictures), panel, legend)
+    told = [_lines_of(picture, panel) for picture in pictures]
+    words = _WORDS * max(len(own) for own in told)
+    page = _Layout(columns, rows, max(len(p.panels) for p in pictures), panel, legend, words)
     figure = Figure(figsize=(page.width, page.height), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)  # so that no backend of the user's is asked
     head = page.height - 0.34
     _text(figure, page, (_MARGIN, head), plain(title), size=14, weight="bold")
-    stretches = _stretches(pictures)
+    scales = stretches(pictures)
     for number, picture in enumerate(pictures):
-        _draw_sample(figure, page, number, picture, stretches)
+        _draw_sample(figure, page, number, picture, scales)
+        _draw_words(figure, page, number, told[number])
     _draw_legends(figure, page, lines)
     left, top = page.sheet_width + 0.4, page.height - _TITLE - _HEAD
     _text(figure, page, (left, head), f"{len(index):,} samples by split", size=10, weight="bold")
@@ -174,7 +141,7 @@ def _draw_sample(
     page: _Layout,
     number: int,
     picture: Picture,
-    stretches: Mapping[str, NDArray[np.float64]],
+    scales: Mapping[str, NDArray[np.float64]],
 ) -> None:
     left, bottom, width, height = page.panel_box(number, 0)
     top = bottom + height
@@ -194,12 +161,27 @@ def _draw_sample(
     for layer, panel in enumerate(picture.panels):
         box = page.panel_box(number, layer)
         axes = _axes(figure, page, box)
-        _draw_panel(axes, panel, stretches.get(panel.layer))
+        _draw_panel(axes, panel, scales.get(panel.layer))
         for spine in axes.spines.values():
             spine.set(color=colour, linewidth=1.1)
         if number % page.columns == 0:
             middle = (_MARGIN - 0.16, box[1] + box[3] / 2)
             _text(figure, page, middle, plain(panel.layer), size=8, rotation=90, ha="center", color=_SOFT)
+
+
+def _lines_of(picture: Picture, width: float) -> list[str]:
+    """Texts of a sample, broken into lines as wide as its panels; of each the first few."""
+    letters = int(width / _LETTER)
+    lines: list[str] = []
+    for text in picture.words:
+        lines += textwrap.wrap(plain(text), letters, max_lines=_MOST_LINES, placeholder=" …")
+    return lines
+
+
+def _draw_words(figure: Figure, page: _Layout, number: int, lines: Sequence[str]) -> None:
+    left, bottom, _, _ = page.panel_box(number, page.layers - 1)
+    for row, line in enumerate(lines):
+        _text(figure, page, (left + 0.02, bottom - 0.1 - row * _WORDS), line, size=5.6)
 
 
 def _draw_panel(axes: Axes, panel: Panel, stretch: NDArray[np.float64] | None) -> None:
@@ -215,47 +197,15 @@ def _draw_panel(axes: Axes, panel: Panel, stretch: NDArray[np.float64] | None) -
         axes.imshow(panel.classes.paint(panel.array, panel.data), interpolation="nearest", zorder=1)
         return
     flat = np.zeros((len(panel.array), 2))
-    image = _true_colour(panel, flat if stretch is None else stretch)
+    image = true_colour(panel, flat if stretch is None else stretch)
     axes.imshow(image, interpolation="nearest", zorder=1)
-
-
-def _true_colour(panel: Panel, stretch: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(y, x, 4) picture from 0 to 1, transparent where there is no data."""
-    low, high = (stretch[:, k][:, None, None] for k in (0, 1))
-    shown = np.where(panel.data, panel.array, low).astype(np.float64)
-    scaled = np.clip((shown - low) / np.maximum(high - low, 1e-12), 0, 1)
-    colour = np.broadcast_to(scaled, (3, *scaled.shape[1:]))
-    return np.moveaxis(np.concatenate([colour, panel.data[None].astype(np.float64)]), 0, -1)
-
-
-def _stretches(pictures: Sequence[Picture]) -> dict[str, NDArray[np.float64]]:
-    """By imagery layer, (bands, 2): what 2 and 98 % of the sheet's clear pixels stay below."""
-    values: dict[str, list[NDArray[Any]]] = {}
-    for clear_only in (True, False):
-        for picture in pictures:
-            for panel in picture.panels:
-                used = panel.data if panel.bad is None or not clear_only else panel.data & ~panel.bad
-                if panel.classes is None and used.any() and (clear_only or panel.layer not in values):
-                    values.setdefault(panel.layer, []).append(panel.array[:, used])
-    found = {
-        layer: np.percentile(np.concatenate(parts, axis=1).astype(np.float64), (2, 98), axis=1).T
-        for layer, parts in values.items()
-    }
-    for layer in {panel.layer for picture in pictures for panel in picture.panels if panel.decibels} & set(
-        found
-    ):
-        # The narrow band, a ratio that is mostly speckle, would otherwise be the loudest.
-        middle = found[layer].mean(axis=1, keepdims=True)
-        half = float(np.ptp(found[layer], axis=1).max()) / 2
-        found[layer] = middle + np.array([-half, half])
-    return found
 
 
 def _legend_lines(pictures: Sequence[Picture], width: float) -> list[list[tuple[str, str]]]:
     """Lines of name and colour: the layer's own name without a colour, then the classes on the sheet."""
     found: dict[str, dict[int, tuple[str, str]]] = {}
     for panel in (panel for picture in pictures for panel in picture.panels):
-        if panel.classes is not None:
+        if panel.classes is not None and panel.classes.names:
             for code in np.unique(panel.array[panel.data]).tolist():
                 entry = (shortened(panel.classes.name(code), _LONGEST), panel.classes.colour(code))
                 found.setdefault(panel.layer, {})[code] = entry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import geopandas as gpd
@@ -29,7 +30,17 @@ Shares = Sequence[tuple[str, float]]
 """Colours and their shares."""
 
 
-def draw_map(figure: Figure, box: Box, page: tuple[float, float], index: gpd.GeoDataFrame) -> float:
+MOST_OUTLINES = 20_000
+"""Footprints that are drawn as they are; of more, each is a dot."""
+
+
+def draw_map(
+    figure: Figure,
+    box: Box,
+    page: tuple[float, float],
+    index: gpd.GeoDataFrame,
+    gap: gpd.GeoDataFrame | None = None,
+) -> float:
     """Draw footprints of all samples, and a line of legend above.
 
     Parameters
@@ -42,6 +53,8 @@ def draw_map(figure: Figure, box: Box, page: tuple[float, float], index: gpd.Geo
         Width and height of the page, inches.
     index
         With `split` and a geometry in lon/lat. Chips in the gap are not in it.
+    gap
+        Those that gave way at a border: drawn hollow, beneath.
 
     Returns
     -------
@@ -50,35 +63,74 @@ def draw_map(figure: Figure, box: Box, page: tuple[float, float], index: gpd.Geo
     """
     splits = index["split"].to_numpy(str)
     names = split_order(splits.tolist())
-    rows, rings = _rings(index)
-    low, high = (np.array([f(r, axis=0) for r in rings]) for f in (np.min, np.max))
-    (west, south), (east, north) = low.min(axis=0), high.max(axis=0)
+    shown = _shown(index)
+    hollow = _shown(gap) if gap is not None and len(gap) else None
+    west, south, east, north = shown.bounds if hollow is None else _joined(shown.bounds, hollow.bounds)
     squeeze = max(math.cos(math.radians((south + north) / 2)), 0.05)
     frame = _padded(west, south, east, north, squeeze)
     axes, bottom = _place(figure, box, page, frame, squeeze)
-    owner = splits[rows]
+    if hollow is not None:
+        hollow.draw(axes, np.ones(len(hollow.rows), bool), face="#f4f4f4", edge="#bbbbbb")
     for name in names:
-        colour = split_colour(name)
-        outlines = [rings[k] for k in np.flatnonzero(owner == name)]
-        axes.add_collection(
-            PolyCollection(outlines, facecolors=colour, edgecolors=colour, linewidths=0.4, alpha=0.85)
-        )
+        shown.draw(axes, splits[shown.rows] == name, face=split_colour(name), edge=split_colour(name))
     _frame(axes, frame)
     _scale_bar(axes, frame, squeeze)
     counts = [(name, int(np.sum(splits == name))) for name in names]
-    _legend(figure, box, page, counts)
+    _legend(figure, box, page, counts, 0 if gap is None else len(gap))
     return bottom - 0.25
 
 
-def _legend(figure: Figure, box: Box, page: tuple[float, float], counts: Sequence[tuple[str, int]]) -> None:
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """Outlines or dots, and the row of each."""
+
+    rows: NDArray[np.int64]
+    rings: Sequence[NDArray[np.float64]] | NDArray[np.float64]
+    bounds: Box
+
+    def draw(self, axes: Axes, which: NDArray[np.bool_], face: str, edge: str) -> None:
+        if isinstance(self.rings, np.ndarray):
+            x, y = self.rings[which].T
+            axes.plot(x, y, ",", color=edge, alpha=0.85, rasterized=True)
+            return
+        outlines = [self.rings[k] for k in np.flatnonzero(which).tolist()]
+        axes.add_collection(
+            PolyCollection(outlines, facecolors=face, edgecolors=edge, linewidths=0.4, alpha=0.85)
+        )
+
+
+def _shown(index: gpd.GeoDataFrame) -> _Shown:
+    """What is drawn of footprints; one side of ±180° is moved to the other."""
+    if len(index) <= MOST_OUTLINES:
+        rows, rings = _rings(index)
+        low, high = (np.array([f(r, axis=0) for r in rings]) for f in (np.min, np.max))
+        return _Shown(rows, rings, (*low.min(axis=0), *high.max(axis=0)))
+    boxes = shapely.bounds(index.geometry.to_numpy())
+    boxes[boxes[:, 2] - boxes[:, 0] > 180, 0] = 180.0  # in two parts: a dot on the border does
+    dots = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2], axis=1)
+    if np.ptp(dots[:, 0]) > 180 and not ((dots[:, 0] > -90) & (dots[:, 0] < 90)).any():
+        dots[dots[:, 0] < 0, 0] += 360
+    return _Shown(np.arange(len(dots)), dots, (*dots.min(axis=0), *dots.max(axis=0)))
+
+
+def _joined(one: Box, two: Box) -> Box:
+    return min(one[0], two[0]), min(one[1], two[1]), max(one[2], two[2]), max(one[3], two[3])
+
+
+def _legend(
+    figure: Figure, box: Box, page: tuple[float, float], counts: Sequence[tuple[str, int]], gap: int
+) -> None:
     """One line above the box; smaller where there are many splits."""
     x, y = box[0], box[1] + box[3] + 0.2
     total = sum(n for _, n in counts)
     labels = {name: f"{shortened(name, 16)}  {n:,} ({n / total:.0%})" for name, n in counts}
+    colours = {name: split_colour(name) for name in labels}
+    if gap:
+        labels["\0gap"], colours["\0gap"] = f"in the gap  {gap:,}", "#bbbbbb"
     scale = min(1.0, box[2] / sum(0.34 + 0.068 * len(label) for label in labels.values()))
     for name, label in labels.items():
         place: dict[str, Any] = {"va": "center", "parse_math": False}
-        figure.text(x / page[0], y / page[1], "■", size=9 * scale, color=split_colour(name), **place)
+        figure.text(x / page[0], y / page[1], "■", size=9 * scale, color=colours[name], **place)
         at = (x + 0.16 * scale) / page[0]
         figure.text(at, y / page[1], label, size=8 * scale, color=_INK, **place)
         x += (0.34 + 0.068 * len(label)) * scale

@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from chipweave.catalog.licences import licence_of, spdx
 from chipweave.describe.card import CARD, default_description
 from chipweave.describe.credits import ATTRIBUTION
-from chipweave.describe.licences import licence_of, spdx
 from chipweave.describe.stac_items import CODE, VERSION, ItemPlan, Times, items, times_of
 from chipweave.describe.summary import Summary
 from chipweave.describe.text import paragraphs, plain
@@ -122,8 +122,7 @@ def _collection(
     plan: ItemPlan, recipe: Mapping[str, Any], summary: Summary, codes: Sequence[str]
 ) -> dict[str, Any]:
     """The collection, but for its extent."""
-    owed = [spec.credit for spec in plan.layers if spec.credit is not None]
-    licence = licence_of(recipe.get("licence"), owed)
+    licence = licence_of(recipe.get("licence"), plan.layers)
     text = paragraphs(recipe.get("description") or "") or default_description(plan.layers, summary)
     summaries: dict[str, Any] = {"chipweave:split": list(summary.counts)}
     if codes:
@@ -155,7 +154,7 @@ def _collection(
 
 def _about(spec: LayerSpec | None) -> dict[str, Any]:
     """What STAC's common metadata say of a layer's values."""
-    if spec is None:
+    if spec is None or spec.document:
         return {}
     told: dict[str, Any] = {
         "data_type": spec.numpy_dtype.name,

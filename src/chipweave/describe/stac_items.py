@@ -122,7 +122,7 @@ class ItemPlan:
         """Columns of the index that `items` looks at."""
         wanted = ["key", "split", "shard", "geometry", "crs", "transform", "height", "width", self.cloud]
         for field in (JSON, *(spec.name for spec in self.layers)):
-            wanted += [f"{field}_{what}" for what in ("offset", "size")]
+            wanted += [f"{field}_{what}" for what in ("offset", "size", "shard")]
         return [name for name in wanted if name in self.columns]
 
 
@@ -193,7 +193,9 @@ def _assets(plan: ItemPlan, batch: Batch, start: int) -> pa.Array:
     assets = {}
     for name, told in plan.assets.items():
         if plan.tars:
-            href = pc.binary_join_element_wise("..", batch["shard"], "/")
+            # Layers that licences keep apart have shards of their own.
+            own = f"{name}_shard" if f"{name}_shard" in plan.columns else "shard"
+            href = pc.binary_join_element_wise("..", batch[own], "/")
             number = {f"chipweave:{what}": batch[f"{name}_{what}"] for what in ("offset", "size")}
         else:
             href = pc.binary_join_element_wise("../zarr/", batch["split"], f".zarr/{name}", "")

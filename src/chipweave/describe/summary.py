@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from chipweave.describe.negatives import subtracted
 from chipweave.shards.deal import split_order
 from chipweave.shards.ledger import read_ledger
 
@@ -45,6 +47,10 @@ class Summary:
         ``webdataset``, ``zarr``.
     versions
         Of the libraries, by name.
+    subtracted
+        Items by layer whose offset was subtracted at their provider: see `negatives`.
+    beside
+        Tars as in `shards`, of each set that licences keep apart, by its name.
     """
 
     counts: Mapping[str, int]
@@ -58,6 +64,8 @@ class Summary:
     shares: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     formats: Sequence[str] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    subtracted: Mapping[str, int] = field(default_factory=dict)
+    beside: Mapping[str, Mapping[str, Sequence[tuple[str, int, int]]]] = field(default_factory=dict)
 
 
 def summarise(folder: Path, layers: Iterable[str]) -> Summary:
@@ -75,13 +83,14 @@ def summarise(folder: Path, layers: Iterable[str]) -> Summary:
     splits = table["split"].to_pylist()
     fates = read_ledger(folder / "ledger.parquet")
     tally = Counter(splits)
-    dates, years, items = {}, {}, {}
+    dates, years = {}, {}
+    used: dict[str, set[str]] = {}
     for name in names:
         when = sorted({d for row in _column(table, f"{name}_datetime") for d in row if d})
         if when:
             dates[name] = (when[0], when[-1])
             years[name] = sorted({int(d[:4]) for d in when})
-        items[name] = len({i for row in _column(table, f"{name}_items") for step in row for i in step if i})
+        used[name] = {i for row in _column(table, f"{name}_items") for step in row for i in step if i}
     return Summary(
         counts={split: tally[split] for split in split_order(splits)},
         shards=_shards(folder, zip(table["shard"].to_pylist(), splits, strict=True)),
@@ -90,10 +99,12 @@ def summarise(folder: Path, layers: Iterable[str]) -> Summary:
         placed=len(fates),
         dropped=dict(sorted(Counter(f.reason or f.stage for f in fates if f.state == "dropped").items())),
         failed=sum(f.state == "failed" for f in fates),
-        items=items,
+        items={name: len(ids) for name, ids in used.items()},
         shares=_shares(folder),
         formats=[n for n, at in (("webdataset", "shards"), ("zarr", "zarr")) if any((folder / at).glob("*"))],
         versions=_versions(folder),
+        subtracted=subtracted(folder, used),
+        beside=_beside(folder, table, splits),
     )
 
 
@@ -107,6 +118,19 @@ def _shards(folder: Path, rows: Iterable[tuple[str, str]]) -> dict[str, list[tup
     for (shard, split), number in sorted(counts.items()):
         found.setdefault(split, []).append((shard, number, (folder / shard).stat().st_size))
     return found
+
+
+def _beside(
+    folder: Path, table: Any, splits: Sequence[str]
+) -> dict[str, dict[str, list[tuple[str, int, int]]]]:
+    """Tars of the sets that licences keep apart: each of their layers names its own in the index."""
+    found: dict[str, dict[str, list[tuple[str, int, int]]]] = {}
+    for name in (c for c in table.column_names if c.endswith("_shard")):
+        shards = table[name].to_pylist()
+        if pa.types.is_string(table[name].type) and str(shards[0]).startswith("shards-"):
+            own = str(shards[0]).partition("/")[0].removeprefix("shards-")
+            found[own] = _shards(folder, zip(shards, splits, strict=True))
+    return dict(sorted(found.items()))
 
 
 def _shares(folder: Path) -> dict[str, dict[str, dict[str, float]]]:

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from urllib.parse import quote, urlsplit
+
+from chipweave.plain import plain, shortened
+
+__all__ = ["code", "link", "markdown", "paragraphs", "plain", "shortened", "table"]
 
 _MARKS = re.compile(r"([\\`*_{}\[\]|~$#])")
 _OPENING = re.compile(r"^([-+=]|\d+[.)](?= ))")
 _NO_LINK = "()<>[]\\`\"' "
-
-
-def plain(text: object) -> str:
-    """One line without control characters (directional overrides and the like included).
-
-    Parameters
-    ----------
-    text
-        Anything; it is turned into text first.
-    """
-    spaced = re.sub(r"\s+", " ", str(text))
-    return "".join(c for c in spaced if unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Cn"}).strip()
-
-
-def shortened(text: object, length: int) -> str:
-    """One plain line of at most that many letters."""
-    line = plain(text)
-    return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
 def markdown(text: object) -> str:

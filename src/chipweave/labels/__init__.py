@@ -1,5 +1,24 @@
-"""Targets on the chip's grid. A label source is one file behind its function; so far: categorical rasters."""
+"""Targets on the chip's grid, and text about them: a label source is one file behind a Protocol (`labels.base`)."""
 
-from chipweave.labels.rasters import LabelRead, class_shares, compose_labels, read_label, scene_labels
+from chipweave.labels.base import Features, PlaceSource, Seen, Shown, Target, TextSource
+from chipweave.labels.rasters import (
+    LabelRead,
+    clean_target,
+    read_label,
+    said_of_classes,
+    target_of,
+)
 
-__all__ = ["LabelRead", "class_shares", "compose_labels", "read_label", "scene_labels"]
+__all__ = [
+    "Features",
+    "LabelRead",
+    "PlaceSource",
+    "Seen",
+    "Shown",
+    "Target",
+    "TextSource",
+    "clean_target",
+    "read_label",
+    "said_of_classes",
+    "target_of",
+]

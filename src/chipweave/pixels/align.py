@@ -2,17 +2,63 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from affine import Affine
 
 from chipweave.pixels.register import Shift
 
-FAR = "shift"
+FAR = "register"
 """Ledger reason of a chip whose layer lies further off than the recipe believes."""
 
 ALIKE_PX = 1e-3
 """A shift below this is none: the layer stays as it was read, copied where the grids coincide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Onto:
+    """What a layer is laid onto, and by what the two are held against each other.
+
+    Parameters
+    ----------
+    to
+        The layer that stays; the layer itself where the dates of a series are laid onto its clearest one.
+    max_shift_px
+        The longest shift that is believed; infinite where shifts are told and nothing is moved.
+    bands, others
+        Bands of the layer, and of the one that stays, by number.
+    unit, other
+        What their values are, of which `View.family` is made.
+    neighbours
+        Whether the two are of different kinds: only many chips together say how far they lie apart.
+    """
+
+    to: str
+    max_shift_px: float
+    bands: tuple[int, ...]
+    others: tuple[int, ...]
+    unit: str
+    other: str
+    neighbours: bool = False
+
+    @property
+    def corrects(self) -> bool:
+        """Whether pictures are moved."""
+        return math.isfinite(self.max_shift_px)
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """How far a picture lay right of and below where it belongs, in pixels, and whether it was moved.
+
+    Of an unknown shift all are 0; of what the others are laid onto the shift is 0 and the confidence 1.
+    """
+
+    x: float = 0.0
+    y: float = 0.0
+    confidence: float = 0.0
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)

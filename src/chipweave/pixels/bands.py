@@ -132,9 +132,13 @@ def general(band: Stored, window: Target, method: Method) -> tuple[AnyArray, Boo
     source = band.source
     moved = shift(source.grid, window.grid)
     if moved is None:
-        return resample(
-            source.grid, source.shape, window.grid, window.box, method, band.read, band.dtype
-        )  # fmt: skip
+        args = (source.grid, source.shape, window.grid, window.box)
+        values, ok = resample(*args, method, band.read, band.dtype)
+        if method == "cubic" and band.power:
+            below = np.less_equal(values, 0)  # beside what shines it swings below zero, which no power is
+            linear = resample(*args, "bilinear", band.read, band.dtype)[0]
+            values = np.where(below, linear, values)
+        return values, ok
     out, ok = np.zeros(window.box[2:], band.dtype), np.zeros(window.box[2:], np.bool_)
     inner = overlap(window, moved, source.shape)
     if inner is not None:
@@ -257,20 +261,7 @@ def read_int16(
     shape: tuple[int, int],
     methods: Sequence[Method],
 ) -> npt.NDArray[np.int16]:
-    """Bands of one scene on a north-up window as int16 reflectance, (band, y, x); -32768 where there is no data.
-
-    Parameters
-    ----------
-    assets, methods
-        A band each; `gain` and `add` of the asset are applied.
-    default_nodata, crs, affine, shape
-        As `read_band`.
-
-    Raises
-    ------
-    TransientSourceError, PermanentSourceError
-        Where any band cannot be read.
-    """
+    """Bands of one scene as int16 reflectance, (band, y, x); -32768 where there is no data. Else as `read_float32`."""
     window = Target.of(crs, affine, shape)
     bands = [Stored.of(asset, default_nodata) for asset in assets]
     out = np.empty((len(bands), *shape), np.int16)

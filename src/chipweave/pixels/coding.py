@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+Stretch = tuple[tuple[float, float], ...]
+"""(low, high) of each band, in source values."""
+
 
 @dataclass(frozen=True, slots=True)
 class Coding:
@@ -27,6 +30,9 @@ class Coding:
         Least and largest value after `add`, or None.
     nodata
         The code of no data; NaN for floats alone.
+    stretch
+        Quantiles, 0 to 1, of each band's data that become 0 and the largest code of an integer type, 1 of a float; in
+        place of `add`, `clip`, `scale` and `offset`.
     """
 
     dtype: str
@@ -35,9 +41,27 @@ class Coding:
     add: float = 0.0
     clip: tuple[float, float] | None = None
     nodata: float = math.nan
+    stretch: tuple[float, float] | None = None
 
-    def encode(self, values: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        """Code a working array, ([time,] band, y, x), in which NaN is no data."""
+    def spans(self, values: npt.NDArray[np.float32]) -> Stretch:
+        """What each band of a working array, (band, y, x), is stretched from; empty where nothing is stretched.
+
+        Quantiles are interpolated linearly between the two nearest values (type 7 of Hyndman and Fan 1996). A band
+        without data has (0, 0).
+        """
+        if self.stretch is None:
+            return ()
+        found = []
+        for band in values:
+            data = band[np.isfinite(band)].astype(np.float64)
+            low, high = np.quantile(data, self.stretch) if data.size else (0.0, 0.0)
+            found.append((float(low), float(high)))
+        return tuple(found)
+
+    def encode(self, values: npt.NDArray[np.float32], spans: Stretch = ()) -> npt.NDArray[Any]:
+        """Code a working array, ([time,] band, y, x), in which NaN is no data; `spans` as of that method."""
+        if spans:
+            return self._stored(self._stretched(values.astype(np.float64), spans))
         source = values.astype(np.float64) + self.add
         if self.clip is not None:
             source = np.clip(source, *self.clip)
@@ -46,6 +70,13 @@ class Coding:
     def physical(self, scale: float, offset: float) -> tuple[float, float]:
         """(scale, offset) from codes to what ``source * scale + offset`` is: samples say these."""
         return scale / self.scale, offset - scale * (self.offset / self.scale + self.add)
+
+    def _stretched(self, values: npt.NDArray[np.float64], spans: Stretch) -> npt.NDArray[np.float64]:
+        kind = np.dtype(self.dtype)
+        top = 1.0 if np.issubdtype(kind, np.floating) else float(np.iinfo(kind).max)
+        low, high = (np.array(ends)[:, None, None] for ends in zip(*spans, strict=True))
+        width = np.where(high > low, high - low, 1.0)
+        return np.asarray((np.clip(values, low, high) - low) / width * top, np.float64)
 
     def _stored(self, coded: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
         hole = np.isnan(coded)

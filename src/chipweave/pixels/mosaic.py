@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,10 @@ from affine import Affine
 
 from chipweave.errors import NotBuiltError, PermanentSourceError
 from chipweave.model import MASK_CLEAR, MASK_NODATA, Asset, MaskRule, Place, Scene
+from chipweave.pixels.align import Onto
 from chipweave.pixels.bands import read_float32, read_int16
-from chipweave.pixels.coding import Coding
+from chipweave.pixels.coding import Coding, Stretch
+from chipweave.pixels.filling import fill_nearest
 from chipweave.pixels.gaps import Values, Working, blank, holes, whole
 from chipweave.pixels.masking import cut, default_nodata, grown, mask_on
 from chipweave.pixels.masks import Mask, mask_codes
@@ -33,6 +35,22 @@ BoolArray = npt.NDArray[np.bool_]
 
 NATIVE = "native"
 """The loader that is chipweave's own."""
+
+
+_NOWHERE: BoolArray = np.zeros((0, 0), np.bool_)
+
+
+class Finished(NamedTuple):
+    """A picture as a sample holds it.
+
+    `filled` is the share of its pixels that took their nearest neighbour's value, `full` (y, x) where it then is data
+    (empty where nothing may be filled), and `stretch` (low, high) of each band, where it is stretched.
+    """
+
+    values: Values
+    filled: float = 0.0
+    full: BoolArray = _NOWHERE
+    stretch: Stretch = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +89,10 @@ class LayerRead:
         (scale, offset) from working arrays to physical values.
     indices
         Further bands, by name, as formulas of physical values; they stand behind the others.
+    fill
+        Share of a picture's pixels up to which those without data take their nearest neighbour's value.
+    onto
+        What it is laid onto, where the recipe asks for that.
     """
 
     bands: tuple[str, ...]
@@ -88,6 +110,8 @@ class LayerRead:
     grid: tuple[int, float] | None = None
     physical: tuple[float, float] = (1.0, 0.0)
     indices: tuple[tuple[str, Formula], ...] = ()
+    fill: float = 0.0
+    onto: Onto | None = None
 
     @property
     def depth(self) -> int:
@@ -129,11 +153,26 @@ class LayerRead:
             return asset
         return replace(asset, gain=asset.gain * gain, add=asset.add * gain + add)
 
-    def finish(self, values: Values) -> Values:
-        """What a sample holds, from a working array."""
+    def finish(self, values: Values) -> Finished:
+        """What a sample holds, from a working array, (band, y, x)."""
+        filled, full = 0.0, _NOWHERE
+        if self.fill:
+            values, new = fill_nearest(values, self.fill)
+            filled, full = float(np.count_nonzero(new)) / new.size, whole(values)
         if self.decibel:
             values = to_decibel(values)
-        return values if self.coding is None else self.coding.encode(values)
+        if self.coding is None:
+            return Finished(values, filled, full)
+        spans = self.coding.spans(values)
+        return Finished(self.coding.encode(values, spans), filled, full, spans)
+
+    def there(self, values: Values) -> BoolArray:
+        """Where all bands of (band, y, x), as a sample holds them, are data."""
+        if self.coding is None:
+            return whole(values)
+        code = self.coding.nodata
+        gone = np.isnan(values) if np.isnan(code) else values == code
+        return np.asarray(~gone.any(axis=0), np.bool_)
 
     def empty(self, shape: tuple[int, ...]) -> Values:
         """Array without data, as a sample holds it."""

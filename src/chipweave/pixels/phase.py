@@ -16,11 +16,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
 Floats = npt.NDArray[np.float32]
 Complexes = npt.NDArray[np.complex64]
@@ -95,6 +95,14 @@ def taper(height: int, width: int) -> Floats:
     return np.asarray(np.outer(*rise), np.float32)
 
 
+def _fft() -> ModuleType:
+    """SciPy's transforms: dear to import, and hardly a build measures shifts."""
+    import scipy.fft  # noqa: PLC0415
+
+    found: ModuleType = scipy.fft
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Spectra:
     """Spectra of two fields, (component, n, m), and their cross-spectrum, (n, m).
@@ -120,7 +128,7 @@ def spectrum(field: Floats) -> Complexes:
     """Spectrum of a field (component, y, x) that is zero where there is no data, (component, n, m)."""
     height, width = field.shape[-2:]
     shape = (_fast(height), _fast(width))
-    return np.asarray(scipy.fft.rfft2(field * taper(height, width), s=shape, axes=(-2, -1)), np.complex64)
+    return np.asarray(_fft().rfft2(field * taper(height, width), s=shape, axes=(-2, -1)), np.complex64)
 
 
 def pair(first: Complexes, second: Complexes) -> Spectra:
@@ -135,7 +143,7 @@ def pair(first: Complexes, second: Complexes) -> Spectra:
 
 def _fast(n: int) -> int:
     """An even length, as large or a little larger, that is quick to transform."""
-    return int(2 * scipy.fft.next_fast_len((n + 1) // 2, real=True))
+    return int(2 * _fft().next_fast_len((n + 1) // 2, real=True))
 
 
 def _rings(values: npt.NDArray[np.floating], p: Plane) -> Doubles:
@@ -184,7 +192,7 @@ class Peak(NamedTuple):
 def peak(found: Spectra, weight: Floats, reach: float) -> Peak:
     """Where the correlation is highest within `reach` pixels on either axis."""
     far = math.ceil(reach) + 1
-    surface = scipy.fft.irfft2(found.cross * weight, s=found.shape)
+    surface = _fft().irfft2(found.cross * weight, s=found.shape)
     span = min(4 * far, min(found.shape) // 2 - 1)  # far enough to tell what chance makes
     lags = np.arange(-span, span + 1)
     surface = surface[np.ix_(lags, lags)]
@@ -319,7 +327,7 @@ def _pull(found: Spectra, weight: Floats, top: Top) -> Doubles:
     root = np.sqrt(weight)
     f, g = (found.first * root)[low], (found.second * (root * _turn(p, top.dx, top.dy)))[low]
     k = np.stack(np.broadcast_arrays(1j * p.kx, 1j * p.ky))[:, None][low]
-    f, g = (scipy.fft.irfft2(np.concatenate([s[None], s * k]), s=shape) for s in (f, g))
+    f, g = (_fft().irfft2(np.concatenate([s[None], s * k]), s=shape) for s in (f, g))
     # Of equal pictures f and g this is nothing everywhere; f · ∂g, of the same sum, would be half of ∂(f²).
     pulls = ((f[:1] * g[1:]).sum(axis=1) - (f[1:] * g[:1]).sum(axis=1)) / 2
     parts = _sums(pulls) * float(height * width)

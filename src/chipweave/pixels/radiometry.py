@@ -31,7 +31,11 @@ def to_int16(
     gain, add
         Of the scene's band: see `Asset`.
     """
-    if gain == 1.0 and float(add).is_integer() and np.issubdtype(stored.dtype, np.integer):
+    if gain == 1.0 and float(add).is_integer():
+        if not np.issubdtype(
+            stored.dtype, np.integer
+        ):  # means of integers: halves go up, as in blends of them
+            stored = np.floor(np.where(ok, stored.astype(np.float64), 0.0) + 0.5)
         wide: npt.NDArray[Any] = stored.astype(np.int64) + int(add)
     else:
         wide = np.rint(np.where(ok, stored.astype(np.float64), 0.0) * gain + add).astype(np.int64)

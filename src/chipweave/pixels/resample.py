@@ -1,13 +1,14 @@
 """From a source grid to a target window by the contract's pixel rules.
 
-A target pixel takes the value at its centre: copied where the grids coincide, else bilinear or nearest; where
-the target is coarser, the mean or the mode of the source centres inside it.
+A target pixel takes the value at its centre: copied where the grids coincide, else bilinear, cubic or nearest; where
+the target is coarser, the mean or the mode of the source centres inside it. Means and cubic blends of integers are
+floats: they are rounded once, by whoever brings them to the unit of a sample.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -15,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from chipweave.pixels import kernels
+from chipweave.pixels.cubic import cubic
 from chipweave.pixels.kernels import SNAP
 from chipweave.pixels.lattice import FixedArray, Grid, Lattice, make_lattice
 
-Method = Literal["nearest", "bilinear", "mean", "mode"]
+Method = Literal["nearest", "bilinear", "cubic", "mean", "mode"]
 AnyArray = npt.NDArray[np.generic]
 BoolArray = npt.NDArray[np.bool_]
 Box = tuple[int, int, int, int]
@@ -32,6 +34,12 @@ COARSER = 2.0
 
 SLACK = 0.01
 """Source pixels by which a block is wider than its window's outermost centres ask for."""
+
+MARGINS: Mapping[Method, int] = {"nearest": 1, "bilinear": 1, "cubic": 2}
+"""Source pixels about the one under a centre that it may be blended from, by the methods that gather."""
+
+CODES = 64
+"""Different values from which their mode is found by sorting, instead of a count of each."""
 
 LARGE = 20_000_000
 """Source pixels above which a window is done in halves: memory stays bounded where the source is much finer."""
@@ -81,7 +89,7 @@ def resample(
     read
         Gives blocks of the file, all inside it.
     dtype
-        Of the file; the result has it too.
+        Of the file; the result has it too, but means and cubic blends of integers are float64.
 
     Returns
     -------
@@ -89,11 +97,11 @@ def resample(
         Both (height, width); `values` is zero where not `ok`.
     """
     lattice = make_lattice(target, source, *window, centre=source_shape[1] / 2)
-    gathers = method in {"nearest", "bilinear"}
-    box = _block(lattice, source_shape, margin=1 if gathers else _reach(lattice))
+    gathers = method in MARGINS
+    box = _block(lattice, source_shape, margin=MARGINS[method] if gathers else _reach(lattice))
     clipped = None if box is None else clip(box, source_shape)
     if box is None or clipped is None:
-        return np.zeros(window[2:], dtype), np.zeros(window[2:], np.bool_)
+        return np.zeros(window[2:], _made(dtype, method)), np.zeros(window[2:], np.bool_)
     if np.prod((clipped if gathers else box)[2:], dtype=np.float64) > LARGE and max(window[2:]) > 64:
         return _halves(source, source_shape, target, window, method, read, dtype)
     if gathers:
@@ -160,6 +168,12 @@ def _coordinates(
     return make_lattice(of, onto, *window, centre=centre).fixed()
 
 
+def _made(dtype: np.dtype[np.generic], method: Method) -> np.dtype[np.generic]:
+    """Type of what a method makes of a file's values."""
+    exact = method in {"mean", "cubic"} and np.issubdtype(dtype, np.integer)
+    return np.dtype(np.float64) if exact else dtype
+
+
 def _gather(
     qu: FixedArray,
     qv: FixedArray,
@@ -168,12 +182,15 @@ def _gather(
     read: ReadBlock,
     dtype: np.dtype[np.generic],
 ) -> tuple[AnyArray, BoolArray]:
-    """Nearest or bilinear from a block of the file."""
-    out = np.zeros(qu.shape, dtype)
+    """Nearest, bilinear or cubic from a block of the file."""
+    out = np.zeros(qu.shape, np.float64 if method == "cubic" else dtype)
     ok = np.zeros(qu.shape, np.bool_)
     values, valid = read(*block)
     if method == "nearest":
         kernels.nearest(values, valid, block[0], block[1], qu, qv, out, ok)
+    elif method == "cubic":
+        cubic(values, valid, block[0], block[1], qu, qv, out, ok)
+        out = out.astype(_made(dtype, method), copy=False)
     elif np.issubdtype(dtype, np.integer):
         kernels.bilinear_int(values, valid, block[0], block[1], qu, qv, out, ok)
     else:
@@ -250,9 +267,7 @@ def _coarsen(
     if method == "mode":
         out = _mode(values, valid, qu, qv, window, ok)
     else:
-        n = np.maximum(count, 1)
-        mean = (2 * total + n) // (2 * n) if np.issubdtype(dtype, np.integer) else total / n
-        out = np.where(ok, mean, 0).astype(dtype)
+        out = np.where(ok, total / np.maximum(count, 1), 0).astype(_made(dtype, method), copy=False)
     if (centres == 0).any():
         # Where the target is the finer grid no centre lies inside: the value at its own centre.
         own: Method = "nearest" if method == "mode" else "bilinear"
@@ -269,11 +284,14 @@ def _mode(
     window: tuple[int, int, int, int],
     ok: BoolArray,
 ) -> AnyArray:
-    """Most frequent code; the smaller code where two are equally frequent."""
+    """Most frequent value; the smaller one where two are equally frequent."""
     row, col, height, width = window
+    codes = np.unique(values[valid])
+    if len(codes) > CODES:
+        return _mode_of_many(values, valid, qu, qv, window, ok)
     best = np.zeros((height, width), np.int32)
     out = np.zeros((height, width), values.dtype)
-    for code in np.unique(values[valid]):
+    for code in codes:
         count = np.zeros((height, width), np.int32)
         kernels.count_code(values, valid, code, qu, qv, row, col, count)
         wins = count > best
@@ -281,3 +299,29 @@ def _mode(
         best[wins] = count[wins]
     out[~ok] = 0
     return out
+
+
+def _mode_of_many(
+    values: AnyArray,
+    valid: BoolArray,
+    qu: AnyArray,
+    qv: AnyArray,
+    window: tuple[int, int, int, int],
+    ok: BoolArray,
+) -> AnyArray:
+    """The same of values that are no classes: those of each target pixel in order, as runs of equal ones."""
+    row, col, height, width = window
+    r, c = (np.asarray(qv, np.int64) >> kernels.BITS) - row, (np.asarray(qu, np.int64) >> kernels.BITS) - col
+    inside = valid & (r >= 0) & (r < height) & (c >= 0) & (c < width)
+    cell, value = (r * width + c)[inside], values[inside]
+    order = np.lexsort((value, cell))
+    cell, value = cell[order], value[order]
+    out = np.zeros(height * width, values.dtype)
+    if len(cell):
+        starts = np.flatnonzero(np.append(True, (np.diff(cell) != 0) | (value[1:] != value[:-1])))
+        counts = np.diff(np.append(starts, len(cell)))
+        # Of one pixel's runs the longest last, and of equal ones that of the smallest value, which then stays.
+        last = np.lexsort((-np.arange(len(starts)), counts, cell[starts]))
+        out[cell[starts][last]] = value[starts][last]
+    out[~ok.ravel()] = 0
+    return out.reshape(height, width)

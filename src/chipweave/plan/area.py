@@ -10,6 +10,8 @@ import numpy.typing as npt
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from chipweave.catalog.footprint import projected
+from chipweave.catalog.mgrs import square_of
 from chipweave.errors import RecipeError
 from chipweave.plan.vectors import read_features
 from chipweave.recipe import LoadedRecipe
@@ -101,10 +103,21 @@ def read_area(loaded: LoadedRecipe) -> AreaOfInterest:
         w, s, e, n = area.bbox
         boxes = ((w, s, e, n),) if w < e else ((w, s, 180.0, n), (-180.0, s, e, n))
         return AreaOfInterest(shapely.union_all([shapely.box(*b) for b in boxes]), area.rule, boxes)
+    if area.mgrs is not None:
+        return AreaOfInterest(shapely.union_all([_square(name) for name in area.mgrs]), area.rule)
     name = area.geojson or area.file
     if name is None:
-        raise RecipeError("area: names neither bbox, geojson nor file")
+        raise RecipeError("area: names neither bbox, geojson, file nor mgrs")
     return AreaOfInterest(_read_polygons(loaded.resolve(name), str(name), area.layer, area.where), area.rule)
+
+
+def _square(name: str) -> BaseGeometry:
+    """Outline in lon/lat of a square of the military grid, 100 km on a side."""
+    found = square_of(name)
+    outline = None if found is None else projected(*found)
+    if outline is None:
+        raise RecipeError(f"area.mgrs: {name!r} is no square of 100 km", hint="such as 29TNE")
+    return outline
 
 
 def _read_polygons(path: Path, name: str, layer: str | None, where: str | None) -> BaseGeometry:

@@ -23,7 +23,8 @@ from chipweave.plan.regions import frames
 from chipweave.plan.select import NOWHEN
 
 if TYPE_CHECKING:
-    from chipweave.plan.survey import ChipScenes, Reads
+    from chipweave.plan.survey import Reads
+    from chipweave.plan.targets import ChipScenes
 
 Bands = tuple[tuple[str, int, Method], ...]
 """(href, index, method) of each band of a scene, in the order of reading."""
@@ -129,6 +130,8 @@ def _bands(scene: Scene, read: LayerRead, names: Sequence[str]) -> Bands:
 def of_labels(chips: Sequence[ChipScenes], layer: str, reads: Reads) -> Iterator[Wish]:
     """What `read_label_chips` reads first."""
     read, scenes = reads.labels[layer], reads.scenes[layer]
+    if not isinstance(read, LabelRead):
+        return  # its file is here already
     places = {chip.place.key: chip.place for chip in chips}
     queues = {chip.place.key: chip.labels[layer] for chip in chips}
     yield from of_scenes(queues, places, lambda item: label_parts(scenes[item], read))

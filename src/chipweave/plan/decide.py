@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,20 +11,21 @@ import pandas as pd
 
 from chipweave.errors import RecipeError
 from chipweave.model import Fate
-from chipweave.plan import distance
 from chipweave.plan.batches import batch_numbers, few_tiles, tile_names, tile_side
+from chipweave.plan.even import COLUMN
 from chipweave.plan.grids import finer
 from chipweave.plan.quota import stratum_of
-from chipweave.plan.splits import SplitResult
-from chipweave.plan.splits.blocks import assign
+from chipweave.plan.rules import read_in_survey, rules_of, voting_on
+from chipweave.plan.splitting import label_layers
 from chipweave.plan.surveying import Outcome, Surveyed
 from chipweave.recipe import LoadedRecipe
-from chipweave.recipe.keep import Condition, parse
+from chipweave.recipe.keep import Condition
 
 
 def label_layers_of(loaded: LoadedRecipe, labels: Sequence[str]) -> list[str]:
-    """Label layers whose class shares are asked for: by a `keep` rule, or to place chips by class."""
-    spoken = {c.layer for text in loaded.recipe.keep for c in parse(text)} | {loaded.recipe.chips.sampling.by}
+    """Label layers whose class shares are asked for: by a rule, to place chips by class, or to split them."""
+    spoken = read_in_survey(loaded) | label_layers(loaded)
+    spoken |= {voting for name, voting in voting_on(loaded).items() if name in spoken}
     return [n for n in labels if n in spoken]
 
 
@@ -42,7 +43,7 @@ class ChipTable:
     def __init__(self, loaded: LoadedRecipe, places: pd.DataFrame) -> None:
         n = len(places)
         self._places, self._imagery = places, list(loaded.recipe.imagery)
-        self._rules = [(text, parse(text)) for text in loaded.recipe.keep]
+        self._rules = rules_of(loaded)
         self._columns = {
             name: np.full(n, "", object) for name in ("state", "stage", "layer", "href", "error")
         }
@@ -50,8 +51,13 @@ class ChipTable:
         self._reason = places["reason"].to_numpy(dtype=object).copy()
         overlap = self._reason != ""
         self._columns["state"][overlap], self._columns["stage"][overlap] = "dropped", "place"
-        self._stratum = np.full(n, -1, np.int64)
-        self._strata = loaded.recipe.chips.sampling.by
+        # Columns of the class that covers most of a chip, and their layers.
+        balance = loaded.recipe.balance.by if loaded.recipe.balance is not None else None
+        asked = {"stratum": loaded.recipe.chips.sampling.by, COLUMN: balance}
+        self._prevails = {c: layer for c, layer in asked.items() if layer in loaded.recipe.labels}
+        self._classes = {c: np.full(n, -1, np.int64) for c in self._prevails}
+        self._shared = tuple(f"{name}." for name in sorted(label_layers(loaded)))
+        self._shares: dict[str, npt.NDArray[np.float64]] = {}
         self._figures = {
             f"{layer}_{name}_fraction": np.full(n, np.nan)
             for layer in self._imagery
@@ -78,15 +84,27 @@ class ChipTable:
                 cloud, valid = found.choices[layer][4:]
                 self._figures[f"{layer}_cloud_fraction"][row] = cloud
                 self._figures[f"{layer}_valid_fraction"][row] = valid
-            if self._strata is not None:
-                self._stratum[row] = stratum_of(found.facts, self._strata)
+            for column, layer in self._prevails.items():
+                self._classes[column][row] = stratum_of(found.facts, layer)
+            if self._shared:
+                self._share(row, found.facts)
             for name, value in _verdict(found, self._rules).items():
                 (self._reason if name == "reason" else self._columns[name])[row] = value
 
+    def _share(self, row: int, facts: Mapping[str, float]) -> None:
+        """Class shares of a chip, for the split: columns ``layer.code``."""
+        for name, share in facts.items():
+            if name.startswith(self._shared) and name.rpartition(".")[2].isdigit():
+                if name not in self._shares:
+                    self._shares[name] = np.zeros(len(self._places))
+                self._shares[name][row] = share
+
     def frame(self) -> pd.DataFrame:
         """The table."""
-        strata = {"stratum": self._stratum} if self._strata is not None else {}
-        return self._places.assign(reason=self._reason, **self._columns, **self._figures, **strata)
+        shares = {name: self._shares[name] for name in sorted(self._shares)}
+        return self._places.assign(
+            reason=self._reason, **self._columns, **self._figures, **self._classes, **shares
+        )
 
 
 def _verdict(found: Outcome, rules: Sequence[tuple[str, Sequence[Condition]]]) -> dict[str, str]:
@@ -101,11 +119,11 @@ def _verdict(found: Outcome, rules: Sequence[tuple[str, Sequence[Condition]]]) -
             return {
                 "state": state, "stage": "survey", "reason": reason, "layer": layer, "href": href, "error": error
             }  # fmt: skip
-    for text, conditions in rules:
+    for reason, conditions in rules:
         for condition in conditions:
             if not condition.holds(_figure(found, condition)):
                 return {
-                    "state": "dropped", "stage": "survey", "reason": f"keep: {text}", "layer": condition.layer
+                    "state": "dropped", "stage": "survey", "reason": reason, "layer": condition.layer
                 }  # fmt: skip
     return {}
 
@@ -125,45 +143,6 @@ def _figure(found: Outcome, condition: Condition) -> float:
             f"keep: {name}: {condition.layer} has no class {condition.field}", hint=f"its classes are {codes}"
         )
     return found.facts[name]
-
-
-def split_chips(loaded: LoadedRecipe, chips: pd.DataFrame) -> tuple[pd.DataFrame, SplitResult | None]:
-    """Add `split` and `block`; chips in the gap are dropped with reason ``buffer``.
-
-    Raises
-    ------
-    YieldError
-        A split that was asked for would be empty.
-    """
-    chips = chips.assign(split="", block="")
-    kept = chips["state"] == "kept"
-    split = loaded.recipe.split
-    if split is None:
-        chips.loc[kept, "split"] = "train"
-        return chips, None
-    if not kept.any():
-        return chips, None
-    places = chips[kept].drop_duplicates("place")  # of which there may be a chip a year
-    table = places[["place", "lon", "lat"]].reset_index(drop=True)
-    rings = rings_of(places)
-    result = assign(
-        table, rings, block_km=split.block_km, fractions=dict(split.fractions), buffer_m=float(split.buffer_m),
-        buffer_drop=split.buffer_drop, tolerance=split.tolerance, seed=split.seed,
-    )  # fmt: skip
-    which = pd.Index(table["place"]).get_indexer(chips.loc[kept, "place"])
-    chips.loc[kept, "split"] = np.asarray(result.split, object)[which]
-    chips.loc[kept, "block"] = np.asarray(result.block, object)[which]
-    gap = kept & (chips["split"] == "")
-    chips.loc[gap, ["state", "stage", "reason"]] = ["dropped", "split", "buffer"]
-    return chips, result
-
-
-def rings_of(places: pd.DataFrame) -> Any:
-    """Outlines of places for `plan.distance`."""
-    side = (places["size"] * places["resolution"]).to_numpy(np.float64)
-    return distance.rings(
-        places["crs"].tolist(), places["x"].to_numpy(np.float64), places["y"].to_numpy(np.float64), side
-    )
 
 
 def batch_chips(

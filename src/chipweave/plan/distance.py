@@ -41,6 +41,11 @@ _SLACK = 1.0
 _CHUNK = 2_000_000
 """Segment pairs looked at together: about 50 MB."""
 
+_ROWS = 50_000
+"""Footprints that are outlined together: some ten megabytes."""
+_NEAR = 512
+"""Footprints whose neighbours are looked for together."""
+
 _CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, -1.0], [0.0, -1.0]])
 """Clockwise from the upper left, in sides: y runs down."""
 
@@ -76,8 +81,12 @@ def rings(crs: Sequence[str], x: ArrayLike, y: ArrayLike, side: ArrayLike) -> Fl
     if len(left) == 0:
         return np.empty((0, 4, 3))
     codes = np.asarray(crs, dtype=object)
-    coarse = _outline(codes, left, top, sides, 2)
-    return _outline(codes, left, top, sides, _segments_an_edge(coarse))
+    runs = [slice(start, start + _ROWS) for start in range(0, len(left), _ROWS)]
+    pieces = max(_segments_an_edge(_outline(codes[r], left[r], top[r], sides[r], 2)) for r in runs)
+    found = np.empty((len(left), 4 * pieces, 3))
+    for run in runs:
+        found[run] = _outline(codes[run], left[run], top[run], sides[run], pieces)
+    return found
 
 
 def _segments_an_edge(coarse: Floats) -> int:
@@ -244,11 +253,11 @@ def _candidates(
     centres, radii = _circles(rings)
     tree = cKDTree(centres)
     reach = within_m + 2 * float(radii.max()) + _SLACK
-    step = 256
-    for start in range(0, len(rings), step):
-        part = cKDTree(centres[start : start + step])
-        hits = part.sparse_distance_matrix(tree, reach, output_type="ndarray")
-        i, j = hits["i"].astype(np.int64) + start, hits["j"].astype(np.int64)
+    # In the order of the tree those of a run lie together, whatever the order of the rows.
+    for start in range(0, len(rings), _NEAR):
+        own = tree.indices[start : start + _NEAR]
+        hits = cKDTree(centres[own]).sparse_distance_matrix(tree, reach, output_type="ndarray")
+        i, j = own[hits["i"]].astype(np.int64), hits["j"].astype(np.int64)
         keep = (i < j) & (hits["v"] < within_m + radii[i] + radii[j] + _SLACK)
         if groups is not None:
             keep &= groups[i] != groups[j]
@@ -257,8 +266,11 @@ def _candidates(
 
 
 def _circles(rings: Floats) -> tuple[Floats, Floats]:
-    centres = rings.mean(axis=1)
-    return centres, np.linalg.norm(rings - centres[:, None], axis=-1).max(axis=1)
+    centres, radii = rings.mean(axis=1), np.empty(len(rings))
+    for start in range(0, len(rings), _ROWS):
+        run = slice(start, start + _ROWS)
+        radii[run] = np.linalg.norm(rings[run] - centres[run, None], axis=-1).max(axis=1)
+    return centres, radii
 
 
 def distances(rings: Floats, i: Ints, j: Ints) -> Floats:

@@ -15,7 +15,7 @@ from chipweave.pixels import LayerRead
 from chipweave.recipe import LoadedRecipe
 
 if TYPE_CHECKING:
-    from chipweave.plan.survey import ChipScenes
+    from chipweave.plan.targets import ChipScenes
 
 CLOSE = 1e-6
 """Pixels by which a layer's side may miss a whole number of them: noise of decimal fractions."""

@@ -25,8 +25,9 @@ from chipweave.model import Scene
 from chipweave.plan.columns import Candidate
 from chipweave.plan.places import COLUMNS, plain
 from chipweave.plan.select.taken import Taken, taken
-from chipweave.plan.survey import ChipScenes, Reads
+from chipweave.plan.survey import Reads
 from chipweave.plan.tables import place_of
+from chipweave.plan.targets import ChipScenes
 from chipweave.plan.times import when_of
 
 SCENES_KEPT = 2048
@@ -94,7 +95,8 @@ def hand_out(
     ChipweaveError
         The plan names a scene that its snapshot lacks, or lacks the footprint of a chip.
     """
-    chips = _read(plan / "chips.parquet", "batch", [number], _CHIP)
+    folds = ["fold"] if "fold" in pq.read_schema(plan / "chips.parquet").names else []
+    chips = _read(plan / "chips.parquet", "batch", [number], [*_CHIP, *folds])
     rows = [r for r in chips.to_pylist() if r["state"] == "kept" and (tiles is None or r["tile"] in tiles)]
     keys = [str(r["key"]) for r in rows]
     path = plan / "places.parquet"
@@ -108,7 +110,8 @@ def hand_out(
     tasks = tuple(
         replace(
             _task(row | found[row["key"]], matches[row["key"]], reads),
-            columns={name: plain(found[row["key"]][name]) for name in further},
+            columns={name: plain(found[row["key"]][name]) for name in further}
+            | {name: row[name] for name in folds},
         )
         for row in rows
     )

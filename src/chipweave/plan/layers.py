@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pyproj
 from affine import Affine
 
-from chipweave.catalog import LayerRequest, request_legend
+from chipweave.catalog import LayerRequest
+from chipweave.catalog.licences import check_licence, is_share_alike, kept_apart, owed
 from chipweave.errors import NotBuiltError, PermanentSourceError, RecipeError
 from chipweave.labels import LabelRead
-from chipweave.model import Collection, LayerSpec, MaskRule, Scene
+from chipweave.model import Collection, Credit, LayerSpec, MaskRule, Scene
 from chipweave.pixels import LayerRead, Method, choose_method, gdal_session, source_grid
 from chipweave.pixels.ahead import ahead
 from chipweave.pixels.composite import index_bands
 from chipweave.pixels.lattice import reproject
 from chipweave.pixels.loaders import DEFAULT
+from chipweave.plain import plain
+from chipweave.plan.classes import remap_notes
 from chipweave.plan.grids import in_metres, layer_grid
+from chipweave.plan.labelling import label_source, text_sources
+from chipweave.plan.onto import layers_onto
 from chipweave.plan.pairs import in_order, layer_rule
+from chipweave.plan.rules import aged_layers
 from chipweave.plan.select import Limits
 from chipweave.plan.select.registry import most_candidates, timeless
 from chipweave.plan.survey import Reads
-from chipweave.plan.values import value_rule
+from chipweave.plan.targets import LabelSource
+from chipweave.plan.values import filled_share, value_rule
 from chipweave.recipe import LoadedRecipe
 from chipweave.recipe.formula import Formula
 from chipweave.recipe.imagery import Imagery
@@ -45,11 +53,12 @@ class BuildLayers:
     reads: Reads
     blank: frozenset[str]
     methods: Mapping[str, Mapping[str, str]]
+    notes: tuple[str, ...] = ()
 
     @property
     def sample_bytes(self) -> int:
         """Bytes of a sample's arrays with their headers, for the forecast."""
-        arrays = sum(int(np.prod(s.shape)) * s.numpy_dtype.itemsize for s in self.specs)
+        arrays = sum(int(np.prod(s.shape)) * s.numpy_dtype.itemsize for s in self.specs if not s.document)
         return arrays + 1024 * len(self.specs) + 4096
 
 
@@ -59,6 +68,8 @@ def build_layers(
     scenes: Sequence[Scene],
     centre: tuple[float, float],
     loader: str = DEFAULT,
+    stores: Path | None = None,
+    places: Path | None = None,
 ) -> BuildLayers:
     """Decide layers from the recipe, its collections, and the frozen scenes.
 
@@ -72,16 +83,21 @@ def build_layers(
         (lon, lat) at which ground areas of source pixels are taken (contract, section 3).
     loader
         Who reads pixels: see `pixels.loaders`.
+    stores
+        Folder for what is made of label sources before chips are read from them; none where no layer needs it.
+    places
+        Table of the places, whose attributes may say how labels are made.
 
     Raises
     ------
     RecipeError
-        Where `max_cloud` or `mask: blank` stands over scenes without their mask.
+        Where `max_cloud` or `mask: blank` stands over scenes without their mask, or the recipe's licence is weaker than
+        a source's.
     """
     specs: list[LayerSpec] = []
     imagery: dict[str, LayerRead] = {}
     limits: dict[str, Limits] = {}
-    labels: dict[str, LabelRead] = {}
+    labels: dict[str, LabelSource] = {}
     by_layer: dict[str, dict[str, Scene]] = {r.layer: {} for r in requests}
     methods: dict[str, Mapping[str, Method]] = {}
     for scene in scenes:
@@ -102,16 +118,39 @@ def build_layers(
                 methods[request.layer] = read.methods
                 specs += [_imagery_spec(loaded, request), *mask_spec]
             else:
-                label, spec = _label(loaded, request, areas, target)
-                labels[request.layer] = replace(label, loader=loader)
-                methods[request.layer] = {label.band: label.method}
-                specs.append(spec)
+                label = label_source(loaded, request, own, areas, target, loader, stores, places)
+                labels[request.layer] = label
+                methods[request.layer] = {label.band: label.method} if isinstance(label, LabelRead) else {}
+                specs += _declared(loaded, request.layer, label.specs)
+    rasters = [name for name, label in labels.items() if isinstance(label, LabelRead)]
+    texts = text_sources(loaded, specs, centre, rasters)
+    specs += [spec for text in texts.values() for spec in text.specs]
+    collections = {r.layer: _collection(r) for r in requests if r.kind == "imagery"}
+    grids = {layer: _grid(loaded, layer) for layer in imagery}
+    for layer, onto in layers_onto(loaded, collections, imagery, limits, grids).items():
+        imagery[layer] = replace(imagery[layer], onto=onto)
     blank = frozenset(n for n, i in loaded.recipe.imagery.items() if i.mask == "blank")
     turn = in_order(loaded.recipe.imagery)  # those that others go with choose before them
     reads = Reads(
-        {n: imagery[n] for n in turn}, {n: limits[n] for n in turn}, labels, by_layer, loaded.catalogs
-    )
-    return BuildLayers(tuple(specs), reads, blank, methods)
+        {n: imagery[n] for n in turn}, {n: limits[n] for n in turn}, labels, by_layer, loaded.catalogs,
+        texts, dated=tuple(r.layer for r in requests if _is_dated(r)), aged=aged_layers(loaded),
+    )  # fmt: skip
+    check_licence(loaded.recipe.licence, owed(specs))
+    return BuildLayers(kept_apart(specs), reads, blank, methods, remap_notes(loaded, labels))
+
+
+def _declared(loaded: LoadedRecipe, layer: str, specs: Sequence[LayerSpec]) -> list[LayerSpec]:
+    """Members of a label under the licence that the recipe states for its file, where it does."""
+    own = loaded.recipe.labels[layer]
+    if own.licence is None:
+        return list(specs)
+    credit = Credit(plain(own.licence), "", plain(own.credit or ""))
+    return [replace(spec, credit=replace(credit, share_alike=is_share_alike(credit))) for spec in specs]
+
+
+def _is_dated(request: LayerRequest) -> bool:
+    """Whether a layer is imagery whose scenes have dates."""
+    return request.kind == "imagery" and request.collection is not None and not request.collection.static
 
 
 def _pixel_area(crs: str, affine: Affine, lon: float, lat: float) -> float:
@@ -232,7 +271,7 @@ def _imagery(
         bands, methods, collection.nodata, rule, dtype=values.dtype, scales=values.scales, power=values.power,
         decibel=values.power != "" and values.unit == "dB", dilate_m=wish.dilate_m,
         derive=derive, coding=values.coding, grid=layer_grid(loaded, request.layer), physical=values.physical,
-        indices=_indices(request.layer, wish, bands),
+        indices=_indices(request.layer, wish, bands), fill=filled_share(wish.encode),
     )  # fmt: skip
     return read, [_mask_spec(loaded, request)] if write else []
 
@@ -303,7 +342,7 @@ def _imagery_spec(loaded: LoadedRecipe, request: LayerRequest) -> LayerSpec:
         name=request.layer, kind="imagery", collection=collection.name, bands=written,
         dims=(*dims, "band", "y", "x"),
         dtype=dtype, shape=(*steps, len(written), size, size), resolution=resolution,
-        nodata=nodata, scale=values.scale, offset=values.offset, unit=values.unit,
+        nodata=nodata, scale=values.scale, offset=values.offset, unit=values.written,
         credit=collection.credit if collection.credit.licence else None,
     )  # fmt: skip
 
@@ -321,21 +360,5 @@ def _mask_spec(loaded: LoadedRecipe, request: LayerRequest) -> LayerSpec:
         name=f"{request.layer}_mask", kind="mask", collection=_collection(request).name, bands=("mask",),
         dims=(*dims, "y", "x"), dtype="uint8", shape=(*steps, size, size),
         resolution=resolution, nodata=255, unit="code",
+        credit=_collection(request).credit if _collection(request).credit.licence else None,
     )  # fmt: skip
-
-
-def _label(
-    loaded: LoadedRecipe, request: LayerRequest, areas: Mapping[str, float], target: float
-) -> tuple[LabelRead, LayerSpec]:
-    wish, size = loaded.recipe.labels[request.layer], loaded.recipe.chips.pixels
-    legend = request_legend(request)
-    band = request.bands[0]
-    nodata = request.collection.nodata if request.collection else None
-    method = choose_method("class", areas[band], target, wish.resample)
-    spec = LayerSpec(
-        name=request.layer, kind="label", collection=request.collection.name if request.collection else "file",
-        bands=(band,), dims=("y", "x"), dtype=legend.dtype, shape=(size, size),
-        resolution=loaded.recipe.chips.metres_per_pixel, nodata=legend.nodata, unit="class", legend=legend,
-        credit=request.collection.credit if request.collection else None,
-    )  # fmt: skip
-    return LabelRead(legend, method, nodata, band), spec

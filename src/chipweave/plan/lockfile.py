@@ -43,6 +43,7 @@ class LockFile:
     loader: str = loaders.DEFAULT
     searches: list[dict[str, Any]] = field(default_factory=list)
     methods: dict[str, dict[str, str]] = field(default_factory=dict)
+    split: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     times: dict[str, str] = field(default_factory=dict)
@@ -84,6 +85,7 @@ def read_lock(folder: Path) -> LockFile | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         own = {k: content[k] for k in ("limit", "searches", "methods", "warnings", "versions", "times")}
         own["loader"] = content.get("loader", loaders.DEFAULT)
+        own["split"] = content.get("split", {})
         return LockFile(name=content["recipe"]["name"], sha256=content["recipe"]["sha256"], **own)
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise UsageError(f"{path} is damaged: {error}", hint="build into another folder") from error

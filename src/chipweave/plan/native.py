@@ -10,7 +10,7 @@ from typing import Any
 from chipweave.catalog.collections import load_collection
 from chipweave.errors import NotBuiltError, RecipeError
 from chipweave.recipe import LoadedRecipe
-from chipweave.recipe.imagery import Imagery, Pair
+from chipweave.recipe.imagery import Imagery, Pair, Register
 from chipweave.recipe.timing import Select
 
 
@@ -52,9 +52,12 @@ def _by_gsd(loaded: LoadedRecipe, name: str, wish: Imagery) -> dict[float, tuple
 
 def _groups(loaded: LoadedRecipe, name: str, wish: Imagery) -> dict[str, Imagery]:
     where = f"imagery.{name}.native"
-    for key in ("resolution", "extent_m", "derive", "encode"):
+    for key in ("resolution", "extent_m", "derive", "encode", "register_"):
         if key in wish.model_fields_set:
-            raise NotBuiltError(f"{where}: beside {key}: known, but not built yet", hint=f"leave {key} out")
+            name_of = key.rstrip("_")
+            raise NotBuiltError(
+                f"{where}: beside {name_of}: known, but not built yet", hint=f"leave {name_of} out"
+            )
     if wish.select.stat is not None:
         raise NotBuiltError(f"{where}: a composite of several resolutions: known, but not built yet")
     chips, groups = loaded.recipe.chips, _by_gsd(loaded, name, wish)
@@ -104,6 +107,8 @@ def _renamed(
             own["pair"] = wish.pair.model_copy(update={"with_": moved[wish.pair.with_]})
         if wish.select.to in moved:
             own["select"] = wish.select.model_copy(update={"to": moved[str(wish.select.to)]})
+        if isinstance(wish.register_, Register) and wish.register_.to in moved:
+            own["register_"] = wish.register_.model_copy(update={"to": moved[wish.register_.to]})
         imagery[name] = wish.model_copy(update=own) if own else wish
     keep = recipe.keep
     for old, new in moved.items():

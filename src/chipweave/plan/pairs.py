@@ -17,7 +17,7 @@ from chipweave.recipe.imagery import Imagery
 from chipweave.recipe.windows import Span
 
 if TYPE_CHECKING:
-    from chipweave.plan.survey import ChipScenes
+    from chipweave.plan.targets import ChipScenes
 
 ANY_TIME = timedelta(days=36_500)
 """How far the nearest to another layer may lie where no pair says so: a century."""

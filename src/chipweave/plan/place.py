@@ -24,6 +24,7 @@ from chipweave.plan.nearby import excluded
 from chipweave.plan.places import COLUMNS
 from chipweave.plan.sampling import METHODS, Ask
 from chipweave.plan.sampling.base import MAX_PLACES
+from chipweave.plan.splitting import places_columns
 from chipweave.plan.thin import Thinner, turns
 from chipweave.plan.times import wanted_columns, with_times
 from chipweave.plan.vectors import read_features
@@ -72,8 +73,8 @@ def place_chips(loaded: LoadedRecipe, area: AreaOfInterest, scenes: Sequence[Sce
     """
     chips = loaded.recipe.chips
     wanted = key_columns(chips.key) if chips.key is not None else frozenset()
-    dated = wanted_columns(loaded.recipe)
-    wanted |= dated
+    dated, split = wanted_columns(loaded.recipe), places_columns(loaded.recipe.split)
+    wanted |= dated | split
     ask = Ask(chips, area, loaded.resolve, wanted, scenes, dated)
     allowed = _allowed(ask)
     method = METHODS[chips.sampling.method]
@@ -93,6 +94,7 @@ def place_chips(loaded: LoadedRecipe, area: AreaOfInterest, scenes: Sequence[Sce
         extra += MAJORTOM
     if chips.subdivide is not None:
         places = _cut(places, chips)
+    extra += ["negative"] if chips.sampling.negatives is not None else []
     attributes = attribute_columns(loaded, places.drop(columns="key", errors="ignore"))
     places = places.assign(**attributes)
     places["place"] = own_keys(places)
@@ -100,7 +102,7 @@ def place_chips(loaded: LoadedRecipe, area: AreaOfInterest, scenes: Sequence[Sce
     by_key = attribute_columns(loaded, places)
     places = places.assign(**by_key)
     frame = gpd.GeoDataFrame(places, geometry="geometry", crs=4326).sort_values("key", ignore_index=True)
-    own = [*COLUMNS, *extra, *loaded.recipe.attributes, *sorted(dated & set(frame.columns))]
+    own = [*COLUMNS, *extra, *loaded.recipe.attributes, *sorted((dated | split) & set(frame.columns))]
     return with_times(frame[[*dict.fromkeys(own), "geometry"]].copy(), loaded)
 
 

@@ -24,12 +24,15 @@ from chipweave.model import Fate, Scene
 from chipweave.pixels import gdal_session, spare
 from chipweave.plan import lockfile, tables
 from chipweave.plan.area import EVERYWHERE, AreaOfInterest, read_area
-from chipweave.plan.decide import ChipTable, batch_chips, fates_of, label_layers_of, split_chips
+from chipweave.plan.decide import ChipTable, batch_chips, fates_of, label_layers_of
+from chipweave.plan.even import balanced
 from chipweave.plan.grids import times_finer
 from chipweave.plan.layers import BuildLayers, build_layers
 from chipweave.plan.lockfile import LockFile
+from chipweave.plan.onto import enough_neighbours
 from chipweave.plan.place import area_cells, place_chips, search_cells
 from chipweave.plan.quota import take_quota
+from chipweave.plan.splitting import split_chips
 from chipweave.plan.survey import Amendment
 from chipweave.plan.surveying import Survey, rows_path, survey_task
 from chipweave.plan.times import with_searches
@@ -45,6 +48,9 @@ R = TypeVar("R")
 
 WORK = ".work"
 """Scratch folder of a build, below the dataset."""
+
+STORES = "labels"
+"""What is made of vector labels before chips are read from them, below the scratch folder."""
 
 SNAPSHOT = "plan/scenes.parquet"
 """The frozen scenes, below the dataset."""
@@ -105,30 +111,61 @@ def make_plan(
     folder = out / "plan"
     folder.mkdir(exist_ok=True)
     requests = catalog.requests(loaded)
-    area = read_area(loaded)
+    area, stores = read_area(loaded), out / WORK / STORES
     if (folder / "chips.parquet").exists():
         scenes = catalog.read_snapshot(out / SNAPSHOT)
         chips = pq.read_table(folder / "chips.parquet").to_pandas()
-        layers = build_layers(loaded, requests, scenes, centre_of(area, chips), own.loader)
+        layers = build_layers(
+            loaded, requests, scenes, centre_of(area, chips), own.loader, stores, folder / "places.parquet"
+        )
         return Planned(out, chips, layers, _digest(out, own))
     tiled = _tiled(loaded, out, own, requests, area, lock)
     places, wkb = _place(loaded, area, folder / "places.parquet", tiled.scenes if tiled is not None else ())
     centre = centre_of(area, places)
     requests = tuple(with_searches(requests, places, loaded))
     _freeze(out, own, requests, search_cells(places), centre, lock, tiled)
-    scenes = catalog.read_snapshot(out / SNAPSHOT)
-    layers = build_layers(loaded, requests, scenes, centre, own.loader)
+    layers = build_layers(
+        loaded,
+        requests,
+        catalog.read_snapshot(out / SNAPSHOT),
+        centre,
+        own.loader,
+        stores,
+        folder / "places.parquet",
+    )
+    warn(own, layers.notes)
     own.methods = {layer: dict(m) for layer, m in layers.methods.items()}
     facts = label_layers_of(loaded, list(layers.reads.labels))
     digest = hashlib.sha256((own.sha256 + own.loader + sha256_file(out / SNAPSHOT)).encode()).hexdigest()
     survey = Survey(places, wkb, layers.reads, facts, digest, tile_px)
-    table, amendments = run_survey(loaded, survey, run, out / WORK)
+    table = _decide(loaded, out, own, survey, run, tile_px, record)
+    del survey, places, wkb  # of all places: what comes next needs the room
+    spare(KEPT_OF_SURVEY)
+    return Planned(out, table, layers, _digest(out, own))
+
+
+def _decide(
+    loaded: LoadedRecipe,
+    out: Path,
+    own: LockFile,
+    survey: Survey,
+    run: Executor,
+    tile_px: int | None,
+    record: Callable[[Sequence[Fate]], None],
+) -> pd.DataFrame:
+    """Survey the places, draw quotas and splits, batch; the table of chips, whose file says that the plan stands."""
+    folder, work = out / "plan", out / WORK
+    table, amendments = run_survey(loaded, survey, run, work)
     tables.write_rows(folder / "amendments.parquet", tables.amendment_rows(amendments), tables.AMENDMENTS)
     by = loaded.recipe.chips.sampling.by
     if by is not None:
-        table = take_quota(loaded, table, layers.reads.labels[by].legend)
+        table = take_quota(loaded, table, survey.reads.labels[by].specs[0].legend)
+    if loaded.recipe.balance is not None:
+        even = survey.reads.labels.get(loaded.recipe.balance.by)
+        table = balanced(loaded, table, even.specs[0].legend if even is not None else None)
     table = _split(loaded, table, own, record)
-    table = write_decided(folder, table, survey, out / WORK, tile_px)
+    table = write_decided(folder, table, survey, work, tile_px)
+    enough_neighbours(survey.reads.imagery, table)
     broken = table[table["state"] == "failed"]
     if len(broken):
         first = broken.iloc[0]
@@ -136,10 +173,8 @@ def make_plan(
     own.stamp("planned")
     own.save(out)
     tables.write_chips(folder / "chips.parquet", table)
-    shutil.rmtree(out / WORK / "survey", ignore_errors=True)  # nothing reads it once the plan stands
-    del survey, places, wkb  # of all places: what comes next needs the room
-    spare(KEPT_OF_SURVEY)
-    return Planned(out, table, layers, _digest(out, own))
+    shutil.rmtree(work / "survey", ignore_errors=True)  # nothing reads it once the plan stands
+    return table
 
 
 def _split(
@@ -151,7 +186,9 @@ def _split(
     except YieldError:
         record(fates_of(table))
         raise
-    warn(own, result.notes if result is not None else ())
+    if result is not None:
+        own.split = dict(result.figures)
+        warn(own, result.notes)
     return assigned
 
 

@@ -26,7 +26,7 @@ def stratum_of(facts: Mapping[str, float], layer: str) -> int:
     return min(shares)[1] if shares else -1
 
 
-def take_quota(loaded: LoadedRecipe, chips: pd.DataFrame, legend: Legend) -> pd.DataFrame:
+def take_quota(loaded: LoadedRecipe, chips: pd.DataFrame, legend: Legend | None) -> pd.DataFrame:
     """The chips, of which those beyond the quota of their class are dropped for the reason ``quota``.
 
     Parameters
@@ -41,10 +41,15 @@ def take_quota(loaded: LoadedRecipe, chips: pd.DataFrame, legend: Legend) -> pd.
     Raises
     ------
     RecipeError
-        A quota for a class that the legend does not have.
+        A quota for a class that the legend does not have, or a layer without classes.
     """
     sampling = loaded.recipe.chips.sampling
-    quota = _quota(sampling.quota, legend)
+    if legend is None:
+        raise RecipeError(
+            f"chips.sampling.by: {sampling.by} has no classes", hint="name a layer that has a legend"
+        )
+    assert sampling.quota is not None  # noqa: S101 - the recipe's model asks for it
+    quota = quota_by_code("chips.sampling.quota", sampling.quota, legend)
     kept = np.flatnonzero((chips["state"] == "kept").to_numpy())
     order = kept[np.argsort(turns(chips.iloc[kept], sampling.seed), kind="stable")]
     strata = chips["stratum"].to_numpy()
@@ -78,16 +83,21 @@ def _apart(
     return taken
 
 
-def _quota(asked: int | Mapping[str, int] | None, legend: Legend) -> dict[int, int]:
-    """Places by class code, from one number for all or from names or codes."""
-    assert asked is not None  # noqa: S101 - the recipe's model asks for it
+def quota_by_code(key: str, asked: int | Mapping[str, int], legend: Legend) -> dict[int, int]:
+    """Places by class code, from one number for all or from names or codes.
+
+    Raises
+    ------
+    RecipeError
+        A class that the legend does not have, at that `key` of the recipe.
+    """
     if isinstance(asked, int):
         return dict.fromkeys(legend.codes, asked)
     names = {c.name.lower(): c.code for c in legend.classes} | {str(code): code for code in legend.codes}
     unknown = [name for name in asked if name.lower() not in names]
     if unknown:
         raise RecipeError(
-            f"chips.sampling.quota: {unknown[0]}: {legend.name} has no such class",
+            f"{key}: {unknown[0]}: {legend.name} has no such class",
             hint=f"its classes are {', '.join(f'{c.code} ({c.name})' for c in legend.classes)}",
         )
     return {names[name.lower()]: most for name, most in asked.items()}

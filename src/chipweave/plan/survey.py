@@ -14,7 +14,8 @@ from typing import Any
 from affine import Affine
 
 from chipweave.errors import PermanentSourceError
-from chipweave.labels import LabelRead, class_shares, compose_labels, read_label
+from chipweave.labels import Target, TextSource
+from chipweave.labels.ages import AGE, age_days
 from chipweave.model import Place, Scene
 from chipweave.pixels import LayerRead, compose_masks, end_tile, gdal_session, mask_shares, read_mask
 from chipweave.pixels.ahead import ahead
@@ -24,34 +25,26 @@ from chipweave.plan.coming import of_masks
 from chipweave.plan.grids import on_grid
 from chipweave.plan.pairs import with_partners
 from chipweave.plan.regions import Arrays, read_chips
-from chipweave.plan.select import NOWHEN, Choice, Limits, Measured, When
-
-
-@dataclass(frozen=True, slots=True)
-class ChipScenes:
-    """A place, the candidates of each imagery layer, and the rasters of each label layer, all in order.
-
-    `when` says, by layer, what its rule asks for beside candidates.
-    """
-
-    place: Place
-    candidates: Mapping[str, Sequence[Candidate]]
-    labels: Mapping[str, tuple[str, ...]]
-    when: Mapping[str, When] = field(default_factory=dict)
+from chipweave.plan.select import NOWHEN, Choice, Limits, Measured
+from chipweave.plan.targets import ChipScenes, LabelSource, cleaned, read_targets
 
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """How every layer is read and limited, and the scenes, by layer and id.
+    """How every layer is read and limited, what writes text of them, and the scenes, by layer and id.
 
-    `catalogs` are the recipe's own folders of providers, which say how files behind a login are opened.
+    `dated` are imagery layers that have dates, `aged` labels whose time to those is limited, and
+    `catalogs` the recipe's own folders of providers, which say how files behind a login are opened.
     """
 
     imagery: Mapping[str, LayerRead]
     limits: Mapping[str, Limits]
-    labels: Mapping[str, LabelRead]
+    labels: Mapping[str, LabelSource]
     scenes: Mapping[str, Mapping[str, Scene]]
     catalogs: tuple[Path, ...] = ()
+    texts: Mapping[str, TextSource] = field(default_factory=dict)
+    dated: tuple[str, ...] = ()
+    aged: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -105,10 +98,31 @@ def survey_tile(
             amendments += passed
             for key, choice in choices.items():
                 found[key].choices[layer] = choice
+        made: dict[str, dict[str, Target]] = defaultdict(dict)
         for layer in label_facts:
-            _label_facts(chips, layer, reads.labels[layer], reads.scenes[layer], found)
+            targets, errors = read_targets(chips, layer, reads.labels[layer], reads.scenes[layer])
+            for key, error in errors.items():
+                found[key].error = (layer, error.href, error.message)
+            for key, target in targets.items():
+                made[key][layer] = target
+        for key, own_targets in made.items():
+            for layer, target in cleaned(own_targets, reads.labels).items():
+                found[key].facts |= {f"{layer}.{name}": value for name, value in target.facts.items()}
+        for layer in reads.aged:
+            for chip in chips:
+                found[chip.place.key].facts[f"{layer}.{AGE}"] = _age(
+                    chip, layer, reads, found[chip.place.key]
+                )  # fmt: skip
         end_tile()
     return found, amendments
+
+
+def _age(chip: ChipScenes, layer: str, reads: Reads, found: Found) -> float:
+    """Days between a label and the imagery that was chosen for its chip."""
+    items = chip.labels[layer]
+    edition = reads.scenes[layer][items[0]].edition if items else ""
+    taken = (m.candidate for name in reads.dated if name in found.choices for m in found.choices[name].steps)
+    return age_days(edition, [candidate.time for candidate in taken])
 
 
 def choose_scenes(
@@ -205,76 +219,6 @@ def _mask_reader(scene: Scene, read: LayerRead) -> Callable[[str, Affine, tuple[
         return (read_mask(scene, read, crs, affine, shape),)
 
     return window
-
-
-def label_reader(scene: Scene, read: LabelRead) -> Callable[[str, Affine, tuple[int, int]], Arrays]:
-    """Window reader of one label raster, for `read_chips`."""
-
-    def window(crs: str, affine: Affine, shape: tuple[int, int]) -> Arrays:
-        return (read_label(scene, read, crs, affine, shape),)
-
-    return window
-
-
-def read_label_chips(
-    chips: Sequence[ChipScenes], layer: str, read: LabelRead, scenes: Mapping[str, Scene]
-) -> tuple[dict[str, Arrays], dict[str, tuple[str, ...]], dict[str, PermanentSourceError]]:
-    """Label of every chip, from the rasters of its edition laid over each other.
-
-    Returns
-    -------
-    classes, items, errors
-        By chip key: the (y, x) array in a 1-tuple, the rasters that gave pixels, and what could not be read.
-    """
-    parts: dict[str, list[Arrays]] = defaultdict(list)
-    items: dict[str, tuple[str, ...]] = defaultdict(tuple)
-    errors: dict[str, PermanentSourceError] = {}
-    left = {chip.place.key: list(chip.labels[layer]) for chip in chips if chip.labels[layer]}
-    places = {chip.place.key: chip.place for chip in chips}
-    while left:
-        by_scene: dict[str, list[str]] = defaultdict(list)
-        for key, queue in left.items():
-            by_scene[queue.pop(0)].append(key)
-        for item, keys in by_scene.items():
-            for place, got in read_chips([places[k] for k in keys], label_reader(scenes[item], read)):
-                if isinstance(got, PermanentSourceError):
-                    errors[place.key] = got
-                    continue
-                before = [p[0] for p in parts[place.key]]
-                merged = compose_labels([*before, got[0]], read.legend)
-                parts[place.key] = [(merged,)]
-                if not before or (before[0] == read.legend.nodata).all():
-                    items[place.key] = (item,)  # what came before gave no pixel
-                elif (merged != before[0]).any():
-                    items[place.key] += (item,)
-        left = {
-            k: q
-            for k, q in left.items()
-            if q and k not in errors and (not parts[k] or (parts[k][0][0] == read.legend.nodata).any())
-        }
-    return {k: p[0] for k, p in parts.items() if k not in errors and p}, dict(items), errors
-
-
-def _label_facts(
-    chips: Sequence[ChipScenes],
-    layer: str,
-    read: LabelRead,
-    scenes: Mapping[str, Scene],
-    found: dict[str, Found],
-) -> None:
-    """Class shares as ``layer.code``, and ``layer.nodata``, ``layer.ignored``, ``layer.valid_fraction``."""
-    arrays, _, errors = read_label_chips(chips, layer, read, scenes)
-    for key, error in errors.items():
-        found[key].error = (layer, error.href, error.message)
-    for key, (classes,) in arrays.items():
-        facts = {f"{layer}.{code}": share for code, share in class_shares(classes, read.legend).items()}
-        nodata = float((classes == read.legend.nodata).mean())
-        facts |= {
-            f"{layer}.nodata": nodata,
-            f"{layer}.ignored": nodata,
-            f"{layer}.valid_fraction": 1 - nodata,
-        }
-        found[key].facts |= facts
 
 
 def subset(reads: Reads, chips: Sequence[ChipScenes]) -> Reads:

@@ -21,6 +21,7 @@ import shapely
 
 from chipweave.errors import TransientSourceError
 from chipweave.files import atomic_path, atomic_write_text
+from chipweave.labels import LabelRead
 from chipweave.model import Place
 from chipweave.pixels import gdal_session
 from chipweave.pixels.ahead import Wish, ahead
@@ -34,7 +35,8 @@ from chipweave.plan.match import Pool, Shapes
 from chipweave.plan.pairs import may_lack
 from chipweave.plan.regions import journey
 from chipweave.plan.select import Choice, When
-from chipweave.plan.survey import Amendment, ChipScenes, Found, Reads, survey_tile
+from chipweave.plan.survey import Amendment, Found, Reads, survey_tile
+from chipweave.plan.targets import ChipScenes
 from chipweave.plan.times import ticks_of, time_column, when_columns, when_of
 
 CHUNK = 20_000
@@ -167,7 +169,10 @@ class Survey:
         """Tasks, each made when it is asked for."""
         scenes = self.reads.scenes
         rasters = {
-            n: Pool([s for s in scenes[n].values() if read.band in s.assets], ())
+            n: Pool(
+                [s for s in scenes[n].values() if not isinstance(read, LabelRead) or read.band in s.assets],
+                (),
+            )
             for n, read in self.reads.labels.items()
         }
         spared = may_lack(self.reads.limits)

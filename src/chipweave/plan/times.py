@@ -19,7 +19,7 @@ from chipweave.errors import RecipeError
 from chipweave.plan.calendars import NO_DAY, days_at
 from chipweave.plan.columns import Ints
 from chipweave.plan.places import COLUMNS
-from chipweave.plan.select import Rule, When
+from chipweave.plan.select import Rule, Series, When
 from chipweave.plan.select.slots import Slotted
 from chipweave.plan.vectors import read_table
 from chipweave.recipe import LoadedRecipe
@@ -237,7 +237,7 @@ def when_columns(layer: str, columns: Sequence[str]) -> list[str]:
 
 def reach_of(rule: Rule) -> timedelta:
     """How far beyond a chip's time a rule may look."""
-    return rule.reach if isinstance(rule, Slotted) else timedelta(0)
+    return rule.reach if isinstance(rule, Slotted | Series) else timedelta(0)
 
 
 def ticks_of(texts: Sequence[str], rule: Rule) -> tuple[Ints, Ints]:

@@ -17,6 +17,9 @@ from chipweave.recipe.imagery import Encode
 REFLECTANCE = 0.0001
 """Reflectance of one unit of int16 (contract, section 3)."""
 
+STRETCHED = "stretched"
+"""Unit of what is stretched between quantiles of each chip's own."""
+
 RADAR = ("linear", "dB")
 
 
@@ -55,6 +58,11 @@ class ValueRule:
         return self.source or (self.scale, self.offset)
 
     @property
+    def written(self) -> str:
+        """Unit of what samples hold: a stretch, which every chip has of its own, leaves none."""
+        return STRETCHED if self.coding is not None and self.coding.stretch is not None else self.unit
+
+    @property
     def stored(self) -> tuple[str, float]:
         """Type of what samples hold, and its value of no data."""
         if self.coding is not None:
@@ -80,15 +88,19 @@ def value_rule(
             f"imagery.{layer}.unit: {wish}: {collection.name} holds {unit}",
             hint="leave it out, or say native",
         )
+    codes = encode is not None and bool(
+        encode.model_fields_set - {"fill"}
+    )  # holes may be filled of any layer
     if unit in RADAR:
         power: Power = "dB" if unit == "dB" else "linear"
         rule = ValueRule("float32", 1.0, unit if wish == "native" else wish, power=power)
     else:
-        rule = _plain(layer, collection, known, unit, physical=wish != "native", coded=encode is not None)
-    if encode is None:
+        rule = _plain(layer, collection, known, unit, physical=wish != "native", coded=codes)
+    if encode is None or not codes:
         return rule
     coding = _coding(f"imagery.{layer}.encode", encode)
-    scale, offset = coding.physical(rule.scale, rule.offset)
+    stretched = coding.stretch is not None
+    scale, offset = (1.0, 0.0) if stretched else coding.physical(rule.scale, rule.offset)
     return replace(rule, scale=scale, offset=offset, coding=coding, source=(rule.scale, rule.offset))
 
 
@@ -150,4 +162,25 @@ def _coding(where: str, wish: Encode) -> Coding:
         fits = nodata.is_integer() and limits.min <= nodata <= limits.max
     if not fits:
         raise RecipeError(f"{where}.nodata: {wish.nodata} is no {dtype}")
-    return Coding(dtype, wish.scale, wish.offset, wish.add, wish.clip, nodata)
+    return Coding(dtype, wish.scale, wish.offset, wish.add, wish.clip, nodata, _stretch(where, wish))
+
+
+def _stretch(where: str, wish: Encode) -> tuple[float, float] | None:
+    if wish.stretch is None:
+        return None
+    beside = sorted({"add", "clip", "offset", "scale"} & wish.model_fields_set)
+    if beside:
+        raise RecipeError(
+            f"{where}.stretch: {beside[0]} beside it: the stretch says both", hint=f"leave {beside[0]} out"
+        )
+    low, high = wish.stretch.quantile
+    if low >= high:
+        raise RecipeError(f"{where}.stretch.quantile: {low:g} is not below {high:g}")
+    return low / 100, high / 100
+
+
+def filled_share(wish: Encode | None) -> float:
+    """Share of a chip, 0 to 1, up to which its holes are filled."""
+    if wish is None or wish.fill is None:
+        return 0.0
+    return 1.0 if wish.fill.max is None else float(wish.fill.max.rstrip("%")) / 100

@@ -15,6 +15,7 @@ import shapely.affinity
 from pyproj.exceptions import ProjError
 
 from chipweave.errors import RecipeError
+from chipweave.labels.points.tables import coordinate_columns
 
 SEGMENTS = 512
 """Outlines of another CRS are followed at this many points across them: straight there is curved here."""
@@ -23,8 +24,6 @@ TABLES = {".csv", ".tsv"}
 """Endings of tables in text."""
 
 _PARQUET = {".parquet", ".geoparquet"}
-_LON = ("lon", "lng", "longitude", "long", "x")
-_LAT = ("lat", "latitude", "y")
 
 _ERRORS = (
     pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, pyogrio.errors.FieldError,
@@ -96,9 +95,7 @@ def has_coordinates(table: pd.DataFrame) -> bool:
 
 def _coordinates(table: pd.DataFrame) -> tuple[str | None, str | None]:
     """Columns with longitude and latitude."""
-    names = {str(c).strip().lower(): c for c in table.columns}
-    lon, lat = (next((names[n] for n in known if n in names), None) for known in (_LON, _LAT))
-    return lon, lat
+    return coordinate_columns([str(c) for c in table.columns])
 
 
 def _read(path: Path, said: str, layer: str | None, where: str | None) -> pd.DataFrame:

@@ -32,14 +32,7 @@ def require_built(loaded: LoadedRecipe) -> None:
 
 def unbuilt(loaded: LoadedRecipe) -> list[str]:
     """Dotted names of all keys that are not built and differ from their defaults, in the recipe's order."""
-    return list(dict.fromkeys([*_walk(loaded.recipe, loaded.mapping, ""), *_forms(loaded)]))
-
-
-def _forms(loaded: LoadedRecipe) -> Iterator[str]:
-    """Forms of keys that are not built, where others of them are."""
-    for name, layer in loaded.recipe.imagery.items():
-        if layer.widen is not None and layer.select.method == "series":
-            yield f"imagery.{name}.widen"
+    return list(dict.fromkeys(_walk(loaded.recipe, loaded.mapping, "")))
 
 
 def _walk(model: BaseModel, written: Any, place: str) -> Iterator[str]:

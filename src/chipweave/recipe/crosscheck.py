@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from chipweave.recipe import keep
 from chipweave.recipe.interval import interval
 from chipweave.recipe.places import needs_area
+from chipweave.recipe.texts import TEXT_PARTS
 
 Path = tuple[str | int, ...]
 
@@ -55,9 +56,25 @@ RESERVED: Final = ("json", "key", "band", "sample", "time", "y", "x")
 """Names that a sample or a Zarr group uses itself."""
 
 
+LABEL_PARTS: Final = {
+    "instances": ("instances", "features"), "boxes": ("boxes",), "distance": ("distance",), "points": ("points",),
+}  # fmt: skip
+"""Keys of a label that give it further members, and how their names end."""
+
+
 def _layer_names(raw: Mapping[str, Any]) -> Iterator[Problem]:
     seen = dict.fromkeys(RESERVED, "the dataset's own files") | {
         f"{name}_mask": f"the mask of imagery.{name}" for name in _mapping(raw.get("imagery"))
+    }
+    seen |= {
+        f"{name}_{p}": f"a member of text.{name}" for name in _mapping(raw.get("text")) for p in TEXT_PARTS
+    }
+    seen |= {
+        f"{name}_{part}": f"a member of labels.{name}"
+        for name, label in _mapping(raw.get("labels")).items()
+        for key, parts in LABEL_PARTS.items()
+        for part in parts
+        if _mapping(label).get(key)
     }
     for section in ("imagery", "labels", "text"):
         for name in _mapping(raw.get(section)):
@@ -68,9 +85,9 @@ def _layer_names(raw: Mapping[str, Any]) -> Iterator[Problem]:
 
 COLUMNS: Final = (
     "key", "place", "crs", "x", "y", "size", "resolution", "lon", "lat", "w", "s", "e", "n", "reason", "geometry",
-    "state", "stage", "stratum", "layer", "href", "error", "split", "block", "fold", "tile", "batch", "shard",
+    "state", "stage", "stratum", "class", "layer", "href", "error", "split", "block", "fold", "tile", "batch", "shard",
     "transform", "height", "width", "majortom", "majortom_row", "majortom_col", "licences", "row", "col", "scene",
-    "part_row", "part_col",
+    "negative", "part_row", "part_col", "tile_xmin", "tile_ymin", "tile_xmax", "tile_ymax",
 )  # fmt: skip
 """Columns that tables of places, chips and samples have anyway."""
 
@@ -92,22 +109,45 @@ def _layer_references(raw: Mapping[str, Any]) -> Iterator[Problem]:
     columns = [*rasters, *_mapping(raw.get("attributes"))]
     for name, layer in _mapping(raw.get("imagery")).items():
         others = [other for other in imagery if other != name]
-        for key, inner in (("pair", "with"), ("register", "to")):
+        for key, inner, choice in (("pair", "with", others), ("register", "to", imagery)):
             yield from _known(
-                ("imagery", name, key, inner), _mapping(_mapping(layer).get(key)).get(inner), others
+                ("imagery", name, key, inner), _mapping(_mapping(layer).get(key)).get(inner), choice
             )
         to = _mapping(_mapping(layer).get("select")).get("to")
         if isinstance(to, str) and not _is_date(to):
             yield from _known(("imagery", name, "select", "to"), to, others)
     yield from _circles(_mapping(raw.get("imagery")))
+    yield from _segments(_mapping(raw.get("labels")))
     for name, layer in _mapping(raw.get("text")).items():
         yield from _known(("text", name, "from"), _mapping(layer).get("from"), rasters)
+        yield from _told(name, _mapping(layer).get("place"), list(_mapping(raw.get("attributes"))))
     sampling = _mapping(_mapping(raw.get("chips")).get("sampling"))
     yield from _known(("chips", "sampling", "of"), sampling.get("of"), imagery)
     yield from _known(("chips", "sampling", "by"), sampling.get("by"), list(_mapping(raw.get("labels"))))
-    split, balance = _mapping(raw.get("split")), _mapping(raw.get("balance"))
-    yield from _known(("split", "stratify"), split.get("stratify"), columns)
+    balance = _mapping(raw.get("balance"))
+    yield from _split(_mapping(raw.get("split")), raw, columns)
     yield from _known(("balance", "by"), balance.get("by"), columns)
+
+
+def _split(split: Mapping[str, Any], raw: Mapping[str, Any], columns: list[str]) -> Iterator[Problem]:
+    """What `split` names: layers and attributes to be alike in, columns to go by."""
+    strata = split.get("stratify")
+    for name in strata if isinstance(strata, list | tuple) else [strata]:
+        yield from _known(("split", "stratify"), name, columns)
+    attributes = list(_mapping(raw.get("attributes")))
+    own = list(_mapping(raw.get("imagery"))) if split.get("method") == "time" else ["tile", "majortom", "crs"]
+    yield from _known(("split", "by"), split.get("by"), [*attributes, *own])
+    yield from _known(("split", "error"), split.get("error"), attributes)
+
+
+def _segments(labels: Mapping[str, Any]) -> Iterator[Problem]:
+    """Layers whose instances vote on another's classes."""
+    for name, layer in labels.items():
+        voting = _mapping(_mapping(layer).get("cleanup")).get("segments")
+        path = ("labels", name, "cleanup", "segments")
+        yield from _known(path, voting, [other for other in labels if other != name])
+        if isinstance(voting, str) and voting in labels and not _mapping(labels[voting]).get("instances"):
+            yield Problem(path, f"layer {voting} has no instances; set labels.{voting}.instances: true")
 
 
 def _circles(imagery: Mapping[str, Any]) -> Iterator[Problem]:
@@ -117,14 +157,33 @@ def _circles(imagery: Mapping[str, Any]) -> Iterator[Problem]:
         or _mapping(_mapping(layer).get("select")).get("to")
         for name, layer in imagery.items()
     }
-    for name in imagery:
-        seen, at = [name], partner[name]
-        while isinstance(at, str) and at in partner and at not in seen:
+    for name, round_ in _rounds(partner):
+        key = ("pair", "with") if "pair" in _mapping(imagery[name]) else ("select", "to")
+        yield Problem(("imagery", name, *key), f"goes round: {round_}")
+    laid = {name: _mapping(_mapping(layer).get("register")).get("to") for name, layer in imagery.items()}
+    for name, round_ in _rounds(laid):
+        yield Problem(("imagery", name, "register", "to"), f"goes round: {round_}")
+
+
+def _rounds(after: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Layers from which one comes back by way of others, and the way."""
+    for name in after:
+        seen, at = [name], after[name]
+        while isinstance(at, str) and at in after and at not in seen:
             seen.append(at)
-            at = partner[at]
+            at = after[at]
         if at == name and len(seen) > 1:
-            key = ("pair", "with") if "pair" in _mapping(imagery[name]) else ("select", "to")
-            yield Problem(("imagery", name, *key), f"goes round: {' -> '.join([*seen, name])}")
+            yield name, " -> ".join([*seen, name])
+
+
+def _told(name: str, place: object, attributes: list[str]) -> Iterator[Problem]:
+    """Attributes that a text tells."""
+    for i, told in enumerate(place if isinstance(place, list | tuple) else ()):
+        if isinstance(told, str) and told not in attributes:
+            close = f"; did you mean {nearest(told, attributes)!r}?" if attributes else ""
+            yield Problem(
+                ("text", name, "place", i), f"got {told!r}, expected an attribute of this recipe{close}"
+            )
 
 
 def _is_date(text: str) -> bool:
@@ -155,7 +214,9 @@ def _keep(raw: Mapping[str, Any]) -> Iterator[Problem]:
         except ValueError:
             continue
         for one in conditions:
-            fields = keep.IMAGERY_FIELDS if one.layer in imagery else keep.LABEL_FIELDS
+            voted = "cleanup" in _mapping(labels.get(one.layer))
+            of_label = keep.VOTED_FIELDS if voted else keep.LABEL_FIELDS
+            fields = keep.IMAGERY_FIELDS if one.layer in imagery else of_label
             if one.layer not in imagery and one.layer not in labels:
                 known = [*imagery, *labels]
                 yield Problem(

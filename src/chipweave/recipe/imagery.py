@@ -11,7 +11,6 @@ from chipweave.recipe.base import (
     Count,
     Flag,
     Interval,
-    LaterNode,
     Name,
     Names,
     Node,
@@ -24,7 +23,6 @@ from chipweave.recipe.base import (
     Where,
     Whole,
     Year,
-    later,
     one_of,
     refused,
 )
@@ -36,21 +34,27 @@ from chipweave.recipe.windows import wider
 Resampling = Literal["auto", "nearest", "bilinear", "cubic", "mean", "mode"]
 
 
-class Items(LaterNode):
+class Items(Node):
     """Scenes that are pinned."""
 
-    file: Text = Field(description="File of item ids.")
+    file: Text = Field(
+        description="Item ids: text with one a line, a .csv with a column `item` or `id`, or .json: a list of them, or "
+        "an ItemCollection."
+    )
 
 
-class Fill(LaterNode):
+class Fill(Node):
     """Fill small holes."""
 
-    method: Literal["nearest"] = Field("nearest", description="The method.")
-    max: Percent | None = Field(None, description="At most this share of a chip, such as 1%.")
+    method: Literal["nearest"] = Field("nearest", description="The value of the nearest pixel with data.")
+    max: Percent | None = Field(
+        None,
+        description="Where at most this share of a picture lacks data, such as 1%; else it stays as it is.",
+    )
 
 
-class Stretch(LaterNode):
-    """Stretch values between two quantiles."""
+class Stretch(Node):
+    """Stretch each band of each picture between two of its own quantiles, over the type's codes from 0 on."""
 
     quantile: tuple[PercentNumber, PercentNumber] = Field(description="Lower and upper, in percent.")
 
@@ -71,8 +75,11 @@ class Encode(Node):
         None,
         description="Code of no data, which no data takes: nan, 0 of unsigned types, the least of signed ones.",
     )
-    fill: Fill | None = Field(None, description="Fill small holes.", json_schema_extra=later())
-    stretch: Stretch | None = Field(None, description="Stretch between quantiles.", json_schema_extra=later())
+    fill: Fill | None = Field(None, description="Fill small holes, before values are encoded.")
+    stretch: Stretch | None = Field(
+        None,
+        description="Stretch between quantiles, in place of add, clip, scale and offset; every sample says its own.",
+    )
 
 
 class Pair(Node):
@@ -88,11 +95,18 @@ class Pair(Node):
     )
 
 
-class Register(LaterNode):
-    """Shift a layer onto another."""
+class Register(Node):
+    """Tell how far a layer lies from another, chip by chip, and move it there."""
 
-    to: Text = Field(description="The layer that stays.")
-    max_shift_px: Positive = Field(description="Largest shift that is believed, in pixels.")
+    to: Text = Field(
+        description="The layer that stays, of the same pixels; a series itself: its clearest date. Where the two are "
+        "of other kinds (optical, radar) fifty neighbours have to agree."
+    )
+    max_shift_px: Positive | None = Field(
+        None,
+        description="Longest shift that is believed, in pixels: shorter ones are corrected, longer ones drop the chip. "
+        "Without it shifts stand in the index, and nothing is moved.",
+    )
 
 
 def _check_formula(text: str) -> str:
@@ -114,8 +128,10 @@ class Imagery(Node):
         None, description="Instead of the top one: provider name, STAC API URL, or a path."
     )
     provider: Text | None = Field(None, description="Treat this layer's catalog as that provider.")
-    edition: Year | None = Field(None, description="Edition of the collection.", json_schema_extra=later())
-    items: Items | None = Field(None, description="Pinned scenes.", json_schema_extra=later())
+    edition: Year | None = Field(None, description="Edition of the collection, where it has some.")
+    items: Items | None = Field(
+        None, description="Pinned scenes: no others are taken. Of these `select` chooses as ever."
+    )
     where: Where = Field(
         default_factory=dict,
         description="Item properties (cloud, orbit, platform, any other): a value, '<20', or a list.",
@@ -163,8 +179,8 @@ class Imagery(Node):
         one_of("a method, or a mapping of band to method"),
     ] = Field(
         "auto",
-        description="auto: mean where the target is at least twice as coarse, else bilinear. Or by band.",
-        json_schema_extra=later("cubic", "mode"),
+        description="auto: mean where the target is at least twice as coarse, else bilinear. Or by band. cubic: of the "
+        "sixteen pixels about a centre, also where the target is coarser.",
     )
     unit: Literal["native", "reflectance", "dB", "linear"] = Field(
         "native",
@@ -180,7 +196,7 @@ class Imagery(Node):
         Annotated[Literal["off"], Tag("\0text")] | Annotated[Register, Tag("\0map")],
         one_of("off, or {to:, max_shift_px:}"),
     ] = Field(
-        "off", alias="register", description="Shift this layer onto another.", json_schema_extra=later()
+        "off", alias="register", description="Lay this layer onto another, or tell how far it lies off."
     )
 
     @property

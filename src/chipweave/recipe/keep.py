@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-FIELDS: Final = ("ignored", "nodata", "cloud_fraction", "valid_fraction")
+FIELDS: Final = ("ignored", "nodata", "cloud_fraction", "valid_fraction", "age_days", "agreement")
 """Survey columns of a layer, beside its class codes."""
 
 IMAGERY_FIELDS: Final = ("nodata", "cloud_fraction", "valid_fraction")
-LABEL_FIELDS: Final = ("ignored", "nodata", "valid_fraction")
+LABEL_FIELDS: Final = ("ignored", "nodata", "valid_fraction", "age_days")
+VOTED_FIELDS: Final = (*LABEL_FIELDS, "agreement")
+"""Of a label whose classes are cleaned up by segments."""
 
 OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<": operator.lt,

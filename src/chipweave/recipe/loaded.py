@@ -94,8 +94,11 @@ class LoadedRecipe:
         columns = (own.file for own in self.recipe.attributes.values())
         layers = self.recipe.imagery.values()
         tables = (layer.time.table for layer in layers if isinstance(layer.time, TimeRule))
+        pinned = (layer.items.file for layer in layers if layer.items is not None)
         files = [
-            n for n in (area.geojson, area.file, sampling.file, near, *columns, *tables) if n is not None
+            n
+            for n in (area.geojson, area.file, sampling.file, near, *columns, *tables, *pinned)
+            if n is not None
         ]
         content: dict[str, Any] = {
             "recipe": _canonical(redacted(self.mapping)),

@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from chipweave.recipe import keep as keeping
 from chipweave.recipe.base import Folders, Name, Node, Slug, Text, expected, later
+from chipweave.recipe.burning import Boundary, Burn
 from chipweave.recipe.crosscheck import crosscheck
 from chipweave.recipe.imagery import (
     Encode,
@@ -20,7 +21,8 @@ from chipweave.recipe.imagery import (
 )
 from chipweave.recipe.outcome import Allow, Balance, Columns, Output, Split, Window
 from chipweave.recipe.places import Area, Attribute, Attributes, Chips, Lattice, Sampling, Size
-from chipweave.recipe.targets import Boundary, Burn, Label, Points, SceneLabels, TextLayer
+from chipweave.recipe.targets import Label, Points, SceneLabels
+from chipweave.recipe.texts import TextLayer
 from chipweave.recipe.timing import Select, Steps, TimeRule, Widen
 
 __all__ = [
@@ -94,14 +96,12 @@ class Recipe(Node):
     )
     imagery: dict[Name, Imagery] = Field(default_factory=dict, description="Imagery layers by name.")
     labels: dict[Name, Label] = Field(default_factory=dict, description="Label layers by name.")
-    text: dict[Name, TextLayer] = Field(
-        default_factory=dict, description="Text layers by name.", json_schema_extra=later()
-    )
+    text: dict[Name, TextLayer] = Field(default_factory=dict, description="Text layers by name.")
     keep: tuple[Annotated[str, AfterValidator(_check_keep)], ...] = Field(
         (),
         description="Conditions over survey columns that a chip must meet, such as 'corine.ignored < 0.25'.",
     )
-    balance: Balance | None = Field(None, description="Even out classes.", json_schema_extra=later())
+    balance: Balance | None = Field(None, description="Even out classes: of common ones chips are left out.")
     split: Split | None = Field(None, description="How places are dealt to splits; all is train if absent.")
     allow: Allow = Field(default_factory=Allow, description="What may be lost before a build fails.")
     output: Output = Field(default_factory=Output, description="What is written, and how.")

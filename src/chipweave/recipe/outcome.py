@@ -1,21 +1,17 @@
-"""What comes out: `balance`, `split`, `allow`, `output`."""
+"""What comes out: `balance`, `split` (from its own file), `allow`, `output`."""
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, Field, Tag, model_validator
 
 from chipweave.recipe.base import (
     Count,
     Flag,
     LaterNode,
-    Name,
     Node,
-    NotNegative,
     Positive,
-    Seed,
     Share,
     Text,
     distinct,
@@ -23,12 +19,12 @@ from chipweave.recipe.base import (
     one_of,
     refused,
 )
+from chipweave.recipe.splitting import Split, SplitAudit
 
-_WARN_ONLY: Final = ("random", "list", "inside_tile")
-"""Methods that cannot keep distances, so that leakage is only a warning unless the recipe says otherwise."""
+__all__ = ["Allow", "Balance", "Columns", "Format", "Output", "Split", "SplitAudit", "Window"]
 
 
-class Balance(LaterNode):
+class Balance(Node):
     """Even out classes."""
 
     by: Text = Field(description="Layer or attribute.")
@@ -48,78 +44,6 @@ class Balance(LaterNode):
         if (self.max_ratio is None) == (self.quota is None):
             raise refused("give exactly one of max_ratio, quota")
         return self
-
-
-class Split(Node):
-    """How places are dealt to splits."""
-
-    method: Literal[
-        "blocks",
-        "groups",
-        "bands",
-        "checkerboard",
-        "clusters",
-        "inside_tile",
-        "time",
-        "list",
-        "kfold",
-        "random",
-    ] = Field(
-        "blocks",
-        description="The method.",
-        json_schema_extra=later(
-            "groups", "bands", "checkerboard", "clusters", "inside_tile", "time", "list", "kfold", "random"
-        ),
-    )
-    by: Text | None = Field(None, description="Attribute that groups places.", json_schema_extra=later())
-    block_km: Positive = Field(10.0, description="blocks: side of a block in kilometres.")
-    fractions: dict[Name, Positive] = Field(
-        default_factory=lambda: {"train": 0.8, "val": 0.1, "test": 0.1},
-        description="Share of kept chips by split; they sum to 1.",
-    )
-    seed: Seed = Field(0, description="Seed of every random choice here.")
-    buffer_m: Annotated[
-        Annotated[NotNegative, Tag("\0number")] | Annotated[Literal["auto"], Tag("\0text")],
-        one_of("metres, or 'auto'"),
-    ] = Field(
-        0.0,
-        description="Least distance between footprints of two splits, in metres. auto: from a variogram.",
-        json_schema_extra=later("auto"),
-    )
-    buffer_drop: Literal["larger", "both"] = Field(
-        "larger", description="At a border: the chip of the larger split gives way, or both chips do."
-    )
-    stratify: Text | None = Field(
-        None,
-        description="Layer or attribute whose shares are alike in all splits.",
-        json_schema_extra=later(),
-    )
-    tolerance: Share = Field(0.05, description="How far the shares may be from `fractions`.")
-    leakage: Literal["fail", "warn"] = Field(
-        "fail", description="What leakage does; warn if absent for random, list and inside_tile."
-    )
-    override: (
-        Annotated[
-            Annotated[Text, Tag("\0text")] | Annotated[dict[Text, Any], Tag("\0map")],
-            one_of("a file, or a mapping"),
-        ]
-        | None
-    ) = Field(None, description="Places whose split is given.", json_schema_extra=later())
-
-    @field_validator("fractions")
-    @classmethod
-    def _whole(cls, fractions: dict[str, float]) -> dict[str, float]:
-        total = math.fsum(fractions.values())
-        if abs(total - 1.0) > 1e-6:
-            raise refused(f"they sum to {total:g}, not to 1")
-        return fractions
-
-    @model_validator(mode="before")
-    @classmethod
-    def _leakage_default(cls, data: object) -> object:
-        if isinstance(data, dict) and "leakage" not in data and data.get("method") in _WARN_ONLY:
-            return {**data, "leakage": "warn"}
-        return data
 
 
 class Allow(Node):

@@ -27,7 +27,11 @@ _FILES: Final[tuple[Keys, ...]] = (
     ("labels", "*", "file"),
     *(("imagery", "*", "select", "from", day) for day in (*PHASES, "planting", "harvest")),
     ("labels", "*", "points", "file"),
+    ("labels", "*", "override", "*", "*", "file"),
+    ("labels", "*", "override", "*", "value", "*", "file"),
     ("split", "override"),
+    ("split", "previous"),
+    ("split", "file"),
 )
 _NAMES_OR_FILES: Final[dict[Keys, str]] = {
     ("catalog",): "providers",
@@ -35,6 +39,7 @@ _NAMES_OR_FILES: Final[dict[Keys, str]] = {
     ("labels", "*", "catalog"): "providers",
     ("labels", "*", "legend"): "legends",
     ("labels", "*", "remap"): "legends",
+    ("labels", "*", "classes"): "legends",
 }
 """Values that may also be a name, and the folder of `catalogs/` that such names are files of."""
 

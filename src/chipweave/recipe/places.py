@@ -44,8 +44,8 @@ class Area(Node):
     country: Text | None = Field(
         None, description="A country by its ISO 3166 alpha-3 code, such as PRT.", json_schema_extra=later()
     )
-    mgrs: tuple[Text, ...] | None = Field(
-        None, description="MGRS tiles of 100 km, such as 29TNE.", json_schema_extra=later()
+    mgrs: Annotated[tuple[Text, ...], Field(min_length=1)] | None = Field(
+        None, description="Squares of 100 km of the military grid, such as [29TNE]."
     )
     world: Literal["land"] | None = Field(None, description="All land.", json_schema_extra=later())
     rule: Literal["centre", "within", "intersects"] = Field(
@@ -113,11 +113,21 @@ class Exclude(Node):
     m: NotNegative = Field(description="How far, in metres.")
 
 
+class Negatives(Node):
+    """Places beside features where there is none."""
+
+    per: Count = Field(1, description="Places for each feature.")
+    away_m: NotNegative = Field(
+        description="Metres that a chip keeps from every feature of the file, also from those that `where` leaves out."
+    )
+    within_m: Positive = Field(50_000.0, description="Metres from its feature within which a place is drawn.")
+
+
 _OWN_KEYS: Final[dict[str, tuple[str, ...]]] = {
     "grid": ("stride",),
     "majortom": (),
-    "points": ("file", "where", "jitter_m", "centre"),
-    "features": ("file", "where", "jitter_m", "centre"),
+    "points": ("file", "where", "jitter_m", "centre", "negatives"),
+    "features": ("file", "where", "jitter_m", "centre", "negatives"),
     "random": (),
     "stratified": ("by", "quota"),
     "cities": ("file", "std_km"),
@@ -169,6 +179,9 @@ class Sampling(Node):
         "point",
         description="points, features: a chip's centre is the feature's own point (its centroid, or one inside it), or "
         "the middle of its bounds.",
+    )
+    negatives: Negatives | None = Field(
+        None, description="points, features: places without a feature, told apart by the column `negative`."
     )
     by: Text | None = Field(
         None, description="stratified: label layer; a chip's stratum is the class that covers most of it."

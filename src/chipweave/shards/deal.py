@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
@@ -93,6 +93,8 @@ class ShardRow:
         Numbers of the samples, as they were given to `deal_webdataset`.
     offsets
         Where each sample's first record begins.
+    beside
+        The same samples' layers that licences keep apart: a shard of each set, by its name.
     """
 
     path: str
@@ -101,6 +103,13 @@ class ShardRow:
     sha256: str
     samples: tuple[int, ...]
     offsets: tuple[int, ...]
+    beside: Mapping[str, ShardRow] = field(default_factory=dict)
+
+
+def files_of(shards: Iterable[ShardRow]) -> dict[str, tuple[int, str]]:
+    """Bytes and SHA-256 of all shards, those of sets beside them too, by path."""
+    every = (s for shard in shards for s in (shard, *shard.beside.values()))
+    return {s.path: (s.bytes, s.sha256) for s in every}
 
 
 def located(receipts: Sequence[Receipt]) -> list[PartSample]:
@@ -191,6 +200,11 @@ class Deal:
     samples: Sequence[PartSample]
     order: Mapping[str, Sequence[int]]
 
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """Sets of shards, the same for all samples: `shards/` without a name, then those that licences keep apart."""
+        return tuple(self.samples[0].row.sets) or ("",) if self.samples else ("",)
+
 
 def make_deal(
     folder: Path, work: Path, receipts: Sequence[Receipt], shuffle: Literal["global", "none"], seed: int
@@ -210,6 +224,8 @@ def deal_webdataset(
     last: bool = True,
 ) -> list[ShardRow]:
     """Deal samples into `shards/{split}-%06d.tar`, gap-free, each shard atomically.
+
+    Layers that licences keep apart go to `shards-<set>/`, under the same names, the same samples in the same order.
 
     Shards that an earlier run finished from the same samples are not dealt again; others that lie there
     are removed.
@@ -238,48 +254,57 @@ def deal_webdataset(
         Disk full, or a part that is not as its receipt says.
     """
     known = {} if known is None else known
-    planned: dict[str, tuple[str, tuple[int, ...]]] = {}
+    planned: dict[str, tuple[str, str, tuple[int, ...]]] = {}
     for split, numbers in deal.order.items():
         count = len(numbers) if last else len(numbers) // samples_per_shard * samples_per_shard
         for shard, start in enumerate(range(0, count, samples_per_shard)):
-            planned[shard_path(split, shard)] = (split, tuple(numbers[start : start + samples_per_shard]))
-    tasks = [shard_task(deal, path, chosen) for path, (_, chosen) in planned.items() if path not in known]
+            for own in deal.sets:
+                chosen = tuple(numbers[start : start + samples_per_shard])
+                planned[shard_path(split, shard, own)] = (split, own, chosen)
+    tasks = [
+        shard_task(deal, path, chosen, own) for path, (_, own, chosen) in planned.items() if path not in known
+    ]
     if last:
-        _remove_others(deal.folder / "shards", {deal.folder / path for path in planned})
+        _remove_others(deal.folder, {deal.folder / path for path in planned})
     if tasks:
         tell(Step("deal", 0, len(tasks), "shards"))
     for n, (task, receipt) in enumerate(zip(tasks, mapper(deal_shard, tasks), strict=True), 1):
         known[task.path] = receipt
         tell(Step("deal", n, len(tasks), "shards"))
-    rows = []
-    for path, (split, chosen) in planned.items():
+    rows: list[ShardRow] = []
+    for path, (split, own, chosen) in planned.items():
         size, sha256 = known[path].files[path]
-        sizes = (deal.samples[i].row.size for i in chosen[:-1])
-        rows.append(ShardRow(path, split, size, sha256, chosen, tuple(accumulate(sizes, initial=0))))
+        sizes = (deal.samples[i].row.range_of(own)[1] for i in chosen[:-1])
+        row = ShardRow(path, split, size, sha256, chosen, tuple(accumulate(sizes, initial=0)))
+        if own:
+            rows[-1] = replace(rows[-1], beside={**rows[-1].beside, own: row})
+        else:
+            rows.append(row)
     return rows
 
 
-def shard_path(split: str, number: int) -> str:
-    """Where a shard lies below the dataset."""
-    return f"shards/{split}-{number:06d}.tar"
+def shard_path(split: str, number: int, own: str = "") -> str:
+    """Where a shard lies below the dataset; `own` names its set, where licences keep it apart."""
+    return f"shards{'-' * bool(own)}{own}/{split}-{number:06d}.tar"
 
 
-def shard_task(deal: Deal, path: str, chosen: Sequence[int]) -> ShardTask:
-    """What it takes to deal some samples into a shard."""
+def shard_task(deal: Deal, path: str, chosen: Sequence[int], own: str = "") -> ShardTask:
+    """What it takes to deal some samples, or one set's layers of them, into a shard."""
     picked = [deal.samples[i] for i in chosen]
-    pieces = tuple(Piece(*s.place, s.row.size) for s in picked)
-    return ShardTask(deal.folder, deal.work, path, pieces, digest_of(picked, "tar"))
+    pieces = tuple(Piece(*s.records_of(own)) for s in picked)
+    return ShardTask(deal.folder, deal.work, path, pieces, digest_of(picked, "tar", own))
 
 
 def _remove_others(folder: Path, wanted: set[Path]) -> None:
-    for path in folder.glob("*.tar"):
+    for path in (*folder.glob("shards/*.tar"), *folder.glob("shards-*/*.tar")):
         if path not in wanted:
             path.unlink()
 
 
 def shard_receipt(task: ShardTask) -> Path:
     """Where the receipt of a shard lies."""
-    return task.work / FOLDER / f"shard-{Path(task.path).stem}.json"
+    path = Path(task.path)
+    return task.work / FOLDER / f"{path.parent.name}-{path.stem}.json"
 
 
 def deal_shard(task: ShardTask) -> FileReceipt:

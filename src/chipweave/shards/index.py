@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,27 @@ from chipweave.files import atomic_path
 from chipweave.model import LayerSpec
 from chipweave.shards.deal import Deal, ShardRow, split_order
 from chipweave.shards.parts import SampleRow
-from chipweave.shards.sample import JSON
+from chipweave.shards.sample import JSON, json_field
 
 NAME = "index.parquet"
+
+FACTS = {
+    "datetime": pa.list_(pa.string()),
+    "items": pa.list_(pa.list_(pa.string())),
+    "cloud_fraction": pa.float64(),
+    "valid_fraction": pa.float64(),
+    "fractions": None,  # a struct by code
+    "scene_labels": pa.list_(pa.int8()),
+    "scene_fractions": None,  # the same, where scene labels are of another legend
+    "ignored": pa.float64(),
+    "age_days": pa.float64(),
+    "agreement": pa.float64(),
+    "shift_x": pa.list_(pa.float64()),
+    "shift_y": pa.list_(pa.float64()),
+    "shift_confidence": pa.list_(pa.float64()),
+}
+"""What is said of a layer in its sample's JSON and is a column too: its name, and its type in Arrow."""
+
 _ROW_GROUP = 50_000
 
 
@@ -37,15 +56,24 @@ class IndexRow:
         Path of its tar below the dataset, empty where there are no tars.
     base
         Offset of its first tar record in the shard, -1 where there are no tars.
+    beside
+        The same two of each set of shards that licences keep apart, by its name.
     """
 
     row: SampleRow
     shard: str = ""
     base: int = -1
+    beside: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
-    def offset(self, field: str) -> int:
-        """Where a file's own bytes begin in the shard."""
-        return self.base + self.row.members[field][0] if self.shard else -1
+    def offset(self, name: str) -> int:
+        """Where a file's own bytes begin in its shard, by its field."""
+        own = self.row.set_of(name)
+        base = self.beside[own][1] if own and self.shard else self.base
+        return base + self.row.members[name][0] - self.row.range_of(own)[0] if self.shard else -1
+
+    def size(self, name: str) -> int:
+        """Bytes of a file, by its field."""
+        return self.row.members[name][1]
 
 
 def index_rows(deal: Deal, shards: Sequence[ShardRow]) -> list[IndexRow]:
@@ -53,10 +81,13 @@ def index_rows(deal: Deal, shards: Sequence[ShardRow]) -> list[IndexRow]:
     if not shards:
         return [IndexRow(deal.samples[i].row) for numbers in deal.order.values() for i in numbers]
     return [
-        IndexRow(deal.samples[number].row, shard.path, base)
+        IndexRow(
+            deal.samples[number].row, shard.path, base,
+            {own: (other.path, other.offsets[n]) for own, other in shard.beside.items()},
+        )
         for shard in shards
-        for number, base in zip(shard.samples, shard.offsets, strict=True)
-    ]
+        for n, (number, base) in enumerate(zip(shard.samples, shard.offsets, strict=True))
+    ]  # fmt: skip
 
 
 def write_index(path: Path, rows: Sequence[IndexRow], layers: Sequence[LayerSpec]) -> None:
@@ -73,7 +104,7 @@ def write_index(path: Path, rows: Sequence[IndexRow], layers: Sequence[LayerSpec
     rows
         All samples.
     layers
-        All layers with arrays: they decide about columns.
+        All members: they decide about columns.
 
     Raises
     ------
@@ -86,7 +117,7 @@ def write_index(path: Path, rows: Sequence[IndexRow], layers: Sequence[LayerSpec
     rows = sorted(rows, key=lambda r: (ranks[r.row.split], r.shard, r.base))
     columns: dict[str, pa.Array] = _places(rows)
     for spec in layers:
-        columns |= _ranges(rows, spec.name)
+        columns |= _ranges(rows, spec.name) | _elsewhere(rows, spec)
     columns |= _grids(rows)
     for spec in layers:
         columns |= _layer_facts(rows, spec)
@@ -104,7 +135,7 @@ def _places(rows: Sequence[IndexRow]) -> dict[str, pa.Array]:
         "key": pa.array([r.row.key for r in rows], pa.string()),
         "place": pa.array([r.row.facts["place"] for r in rows], pa.string()),
         "split": pa.array([r.row.split for r in rows], pa.string()),
-        "fold": pa.array([-1] * len(rows), pa.int32()),
+        "fold": pa.array([r.row.facts.get("columns", {}).get("fold", -1) for r in rows], pa.int32()),
         "shard": pa.array([r.shard for r in rows], pa.string()),
         **_ranges(rows, JSON),
     }
@@ -113,7 +144,19 @@ def _places(rows: Sequence[IndexRow]) -> dict[str, pa.Array]:
 def _ranges(rows: Sequence[IndexRow], field: str) -> dict[str, pa.Array]:
     return {
         f"{field}_offset": pa.array([r.offset(field) for r in rows], pa.int64()),
-        f"{field}_size": pa.array([r.row.members[field][1] for r in rows], pa.int64()),
+        f"{field}_size": pa.array([r.size(field) for r in rows], pa.int64()),
+    }
+
+
+def _elsewhere(rows: Sequence[IndexRow], spec: LayerSpec) -> dict[str, pa.Array]:
+    """Columns of a layer that licences keep apart: its shard, and where in it the JSON lies that speaks of it."""
+    own = spec.shard_set
+    if not own:
+        return {}
+    meta = json_field(own)
+    return {
+        f"{spec.name}_shard": pa.array([r.beside[own][0] if r.shard else "" for r in rows], pa.string()),
+        f"{spec.name}_json": pa.array([[r.offset(meta), r.size(meta)] for r in rows], pa.list_(pa.int64())),
     }
 
 
@@ -130,16 +173,12 @@ def _grids(rows: Sequence[IndexRow]) -> dict[str, pa.Array]:
 
 def _layer_facts(rows: Sequence[IndexRow], spec: LayerSpec) -> dict[str, pa.Array]:
     """Columns of one layer: those of its facts, which every sample has or none."""
-    types: dict[str, pa.DataType] = {
-        "datetime": pa.list_(pa.string()),
-        "items": pa.list_(pa.list_(pa.string())),
-        "cloud_fraction": pa.float64(),
-        "valid_fraction": pa.float64(),
-        "scene_labels": pa.list_(pa.int8()),
-    }
+    types: dict[str, pa.DataType] = {name: kind for name, kind in FACTS.items() if kind is not None}
     if spec.legend is not None:
         codes = [(str(code), pa.float64()) for code in spec.legend.codes]
         types["fractions"] = pa.struct(codes)
+    if spec.scene is not None:
+        types["scene_fractions"] = pa.struct([(str(code), pa.float64()) for code in spec.scene.codes])
     facts: list[dict[str, Any]] = [r.row.facts["layers"].get(spec.name, {}) for r in rows]
     present = set(facts[0])
     for row, fact in zip(rows, facts, strict=True):
@@ -148,7 +187,7 @@ def _layer_facts(rows: Sequence[IndexRow], spec: LayerSpec) -> dict[str, pa.Arra
             raise ChipweaveError(f"sample {row.row.key} and others differ in the facts on {spec.name}: {odd}")
     return {
         f"{spec.name}_{name}": pa.array([fact[name] for fact in facts], types[name])
-        for name in ("datetime", "items", "cloud_fraction", "valid_fraction", "fractions", "scene_labels")
+        for name in FACTS
         if name in types and name in present
     }
 
@@ -157,7 +196,7 @@ def _further(rows: Sequence[IndexRow]) -> dict[str, pa.Array]:
     """Columns of the places' own: Major TOM cell and attributes. Text where nothing is known of any."""
     found = {}
     facts: list[dict[str, Any]] = [r.row.facts.get("columns", {}) for r in rows]
-    for name in facts[0]:
+    for name in [n for n in facts[0] if n != "fold"]:  # which every index has
         values = pa.array([fact[name] for fact in facts])
         found[name] = values.cast(pa.string()) if pa.types.is_null(values.type) else values
     return found
@@ -169,7 +208,7 @@ def _geo(rows: Sequence[IndexRow]) -> bytes:
     column = {
         "encoding": "WKB",
         "geometry_types": sorted({g.geom_type for g in geometries}),
-        "crs": CRS.from_epsg(4326).to_json_dict(),
+        "crs": _crs(),
         "bbox": [float(x) for x in shapely.total_bounds(geometries)],
     }
     content = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
@@ -177,5 +216,37 @@ def _geo(rows: Sequence[IndexRow]) -> bytes:
 
 
 def read_index(folder: Path) -> gpd.GeoDataFrame:
-    """Index of a dataset, one row a sample, geometry in lon/lat."""
-    return gpd.read_parquet(folder / NAME)
+    """Index of a dataset, one row a sample, geometry in lon/lat.
+
+    As geopandas reads it. But where it says of the CRS what `write_index` says, that is known: geopandas would have the
+    datum looked up by name, which takes longer than all else.
+    """
+    path = folder / NAME
+    if not _plain_geometry((pq.read_schema(path).metadata or {}).get(b"geo", b"")):
+        return gpd.read_parquet(path)
+    table = pq.read_table(path)
+    frame = table.drop_columns(["geometry"]).to_pandas()
+    shapes = gpd.GeoSeries.from_wkb(table["geometry"].to_pandas(), crs="EPSG:4326")
+    frame.insert(table.column_names.index("geometry"), "geometry", shapes.to_numpy())
+    return gpd.GeoDataFrame(frame, geometry="geometry", crs="EPSG:4326")
+
+
+def _plain_geometry(said: bytes) -> bool:
+    """Whether GeoParquet's metadata are of WKB in our own CRS; what else they may be is for geopandas to judge."""
+    try:
+        content = json.loads(said)
+        column = content["columns"]["geometry"]
+        return bool(
+            content["primary_column"] == "geometry"
+            and column["crs"] == _crs()
+            and column["encoding"] == "WKB"
+        )
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+@cache
+def _crs() -> dict[str, Any]:
+    """WGS 84 as PROJJSON."""
+    found: dict[str, Any] = CRS.from_epsg(4326).to_json_dict()
+    return found

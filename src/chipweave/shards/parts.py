@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,9 @@ class SampleEntry:
         Its tar records, in bytes from the start of the part.
     members
         By field (``json`` or a layer): offset of the file's own bytes from the sample's start, and size.
+    sets
+        By set of shards, where licences keep layers apart: offset of its records from the sample's start, and size.
+        Empty where all goes to `shards/`.
     """
 
     key: str
@@ -41,6 +44,16 @@ class SampleEntry:
     offset: int
     size: int
     members: dict[str, tuple[int, int]]
+    sets: dict[str, tuple[int, int]] = field(default_factory=dict, kw_only=True)
+
+    def range_of(self, own: str) -> tuple[int, int]:
+        """Records of one set: offset from the sample's start, and size."""
+        return self.sets[own] if self.sets else (0, self.size)
+
+    def set_of(self, name: str) -> str:
+        """The set of shards that a file is written to, by its field."""
+        at = self.members[name][0]
+        return next((own for own, (start, size) in self.sets.items() if start <= at < start + size), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +67,35 @@ class SampleRow(SampleEntry):
 class PartSample:
     """A sample and the part it was woven into: a path below the build's scratch folder, and that one's XXH3.
 
-    `moved` is where its bytes lie since the part is gone: a path as above, and an offset.
+    `moved` is where its bytes lie since the part is gone: a path as above, and an offset. `dealt` says the same by set
+    of shards, once they lie there.
     """
 
     part: str
     row: SampleRow
     xxh3: str = ""
     moved: tuple[str, int] | None = None
+    dealt: Mapping[str, tuple[str, int]] | None = None
 
     @property
     def place(self) -> tuple[str, int]:
-        """Where its bytes lie: a path, and an offset."""
+        """Where its bytes lie, all of them one after another: a path, and an offset."""
         return self.moved or (self.part, self.row.offset)
+
+    def records_of(self, own: str) -> tuple[str, int, int]:
+        """Where the records of one set lie: a path, an offset, and their size."""
+        start, size = self.row.range_of(own)
+        if self.dealt is not None:
+            return (*self.dealt[own], size)
+        path, base = self.place
+        return path, base + start, size
+
+    def file(self, name: str) -> tuple[str, int, int]:
+        """Where a file's own bytes lie, by its field: a path, an offset, and their size."""
+        own = self.row.set_of(name)
+        path, base, _ = self.records_of(own)
+        at, size = self.row.members[name]
+        return path, base + at - self.row.range_of(own)[0], size
 
 
 class PartWriter:
@@ -108,14 +138,16 @@ class PartWriter:
         """
         if sample.key in self._keys:
             raise ChipweaveError(f"sample {sample.key} comes twice in {self.path.name}")
-        buffers, members, size = records(sample_members(sample, self.encoding))
+        buffers, members, sets, size = records(sample_members(sample, self.encoding))
         for buffer in buffers:  # first: it brings the pixels near, for the writing
             self._hash.update(buffer)
         try:
             write_all(self._file.fileno(), buffers)
         except OSError as exc:
             self._abort(exc)
-        entry = SampleEntry(sample.key, sample.split, self.bytes, size, members)
+        entry = SampleEntry(
+            sample.key, sample.split, self.bytes, size, members, sets=sets if len(sets) > 1 else {}
+        )
         self.bytes += size
         self._keys.add(sample.key)
         self._entries.append(entry)

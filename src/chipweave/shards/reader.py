@@ -7,17 +7,18 @@ import mmap
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import geopandas as gpd
 import numpy as np
-import rioxarray  # noqa: F401  (registers `.rio`)
-import xarray as xr
 from affine import Affine
 
 from chipweave.errors import UsageError, VerifyError
 from chipweave.shards.index import NAME, read_index
 from chipweave.shards.sample import JSON, Array, decode_array
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 _OPEN_SHARDS = 64
 _OFFSET = "_offset"
@@ -55,6 +56,7 @@ class Reader:
         self._ranges = {
             field: self.index[[f"{field}{_OFFSET}", f"{field}_size"]].to_numpy(np.int64) for field in fields
         }
+        self._apart = _kept_apart(self.index, self.layers)
         self._maps: OrderedDict[str, memoryview] = OrderedDict()
 
     def __len__(self) -> int:
@@ -64,12 +66,12 @@ class Reader:
         return key in self._rows
 
     def read(self, key: str) -> tuple[dict[str, Any], dict[str, Array]]:
-        """Metadata and arrays of a sample.
+        """Metadata and arrays of a sample; its documents are read by `read_document`.
 
         Returns
         -------
         meta
-            Contents of its `{key}.json`.
+            Contents of its `{key}.json`, with all layers, also those that licences keep in shards of their own.
         arrays
             By layer: ``(band, y, x)``, ``(time, band, y, x)`` or ``(y, x)``, as stored. Those of `.npy` are
             views of the shard's pages, so reading copies nothing, and read-only: copy what is to be changed.
@@ -83,7 +85,27 @@ class Reader:
         """
         row = self._row(key)
         meta = self._meta(row)
-        return meta, {layer: self._array(row, layer, meta) for layer in self.layers}
+        return meta, {
+            layer: self._array(row, layer, meta) for layer in self.layers if not _document(meta, layer)
+        }
+
+    def read_document(self, key: str, layer: str) -> str:
+        """One text member of a sample: a caption, questions, GeoJSON.
+
+        Raises
+        ------
+        UsageError
+            No such key or layer.
+        VerifyError
+            Its bytes are no text.
+        """
+        row = self._row(key)
+        if layer not in self.layers:
+            raise UsageError(f"{self.folder} has no layer {layer}", hint=f"it has {', '.join(self.layers)}")
+        try:
+            return bytes(self._bytes(row, layer)).decode()
+        except UnicodeDecodeError as exc:
+            raise VerifyError(f"{self._name(row, layer)} is no text: {exc}") from exc
 
     def read_meta(self, key: str) -> dict[str, Any]:
         """Metadata of a sample alone; raises as `read` does."""
@@ -96,8 +118,11 @@ class Reader:
         bands; a layer on a grid of its own has ``{layer}_y`` and ``{layer}_x``. A series has ``time`` (NaT where
         a step is missing), named ``{layer}_time`` where there are several; its mask shares it.
         """
+        import rioxarray  # noqa: F401, PLC0415  (registers `.rio`; dear to import, and arrays alone do without)
+        import xarray as xr  # noqa: PLC0415
+
         meta, arrays = self.read(key)
-        layers: Mapping[str, Any] = meta["layers"]
+        layers: Mapping[str, Any] = {name: meta["layers"][name] for name in arrays}
         shared = len({tuple(v["bands"]) for v in layers.values() if "band" in v["dims"]}) <= 1
         series = [n for n, v in layers.items() if v["dims"][0] == "time" and v["kind"] == "imagery"]
         out = xr.Dataset(attrs={k: v for k, v in meta.items() if k in ("key", "split", "bbox")})
@@ -140,12 +165,20 @@ class Reader:
         return row
 
     def _meta(self, row: int) -> dict[str, Any]:
+        meta = self._parsed(row, self._bytes(row, JSON), self._shards[row])
+        beside = {shards[row]: ranges[row] for shards, ranges in self._apart.values()}
+        for shard, (offset, size) in beside.items():
+            more = self._parsed(row, self._cut(row, JSON, shard, int(offset), int(size)), shard)
+            meta = {**meta, "layers": {**meta.get("layers", {}), **more.get("layers", {})}}
+        return meta
+
+    def _parsed(self, row: int, text: memoryview, shard: str) -> dict[str, Any]:
         try:
-            meta: dict[str, Any] = json.loads(bytes(self._bytes(row, JSON)))
+            meta: dict[str, Any] = json.loads(bytes(text))
         except ValueError as exc:
-            raise VerifyError(f"{self._name(row, JSON)} is no JSON: {exc}") from exc
+            raise VerifyError(f"{JSON} of {self.keys[row]} in {shard} is no JSON: {exc}") from exc
         if meta.get("key") != self.keys[row]:
-            raise VerifyError(f"{self._name(row, JSON)} belongs to sample {meta.get('key')}")
+            raise VerifyError(f"{JSON} of {self.keys[row]} in {shard} belongs to sample {meta.get('key')}")
         return meta
 
     def _array(self, row: int, layer: str, meta: Mapping[str, Any]) -> Array:
@@ -155,14 +188,19 @@ class Reader:
         except (ValueError, KeyError, TypeError) as exc:
             raise VerifyError(f"{self._name(row, layer)} is broken: {exc}") from exc
 
+    def _shard(self, row: int, field: str) -> str:
+        return self._apart[field][0][row] if field in self._apart else self._shards[row]
+
     def _name(self, row: int, field: str) -> str:
-        return f"{field} of {self.keys[row]} in {self._shards[row]}"
+        return f"{field} of {self.keys[row]} in {self._shard(row, field)}"
 
     def _bytes(self, row: int, field: str) -> memoryview:
-        offset, size = self._ranges[field][row].tolist()
-        shard = self._map(self._shards[row])
+        return self._cut(row, field, self._shard(row, field), *self._ranges[field][row].tolist())
+
+    def _cut(self, row: int, field: str, name: str, offset: int, size: int) -> memoryview:
+        shard = self._map(name)
         if offset < 0 or size < 0 or offset + size > len(shard):
-            raise VerifyError(f"{self._name(row, field)} lies outside of the file")
+            raise VerifyError(f"{field} of {self.keys[row]} in {name} lies outside of the file")
         return shard[offset : offset + size]
 
     def _map(self, shard: str) -> memoryview:
@@ -183,7 +221,23 @@ class Reader:
         return self._maps[shard]
 
 
-_NOT_ATTRS = frozenset({"bands", "dims", "dtype", "shape", "transform", "fractions", "scene_labels", "items"})
+def _kept_apart(index: gpd.GeoDataFrame, layers: list[str]) -> dict[str, tuple[list[str], list[Any]]]:
+    """Layers in shards of their own: by name, each sample's shard, and the range of the JSON beside them there."""
+    return {
+        layer: (index[f"{layer}_shard"].tolist(), index[f"{layer}_json"].tolist())
+        for layer in layers
+        if f"{layer}_shard" in index.columns
+    }
+
+
+def _document(meta: Mapping[str, Any], layer: str) -> bool:
+    """Whether a layer is text, and no array."""
+    return bool(meta.get("layers", {}).get(layer, {}).get("dtype") == "utf-8")
+
+
+_NOT_ATTRS = frozenset(
+    {"bands", "dims", "dtype", "shape", "transform", "fractions", "scene_labels", "scene_fractions", "items"}
+)
 
 
 def _coordinates(layer: Mapping[str, Any], dims: list[str], shape: tuple[int, ...]) -> dict[str, Any]:

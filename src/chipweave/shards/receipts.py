@@ -23,7 +23,7 @@ from chipweave.shards.stats import PartialStats
 FOLDER = "receipts"
 """Below the scratch folder."""
 
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +156,18 @@ def _parse(content: Mapping[str, Any], stats: PartialStats) -> Receipt:
 
 
 def _row(row: Mapping[str, Any]) -> SampleRow:
-    members = {name: (int(offset), int(size)) for name, (offset, size) in row["members"].items()}
+    members, sets = (
+        {name: (int(offset), int(size)) for name, (offset, size) in row[what].items()}
+        for what in ("members", "sets")
+    )
     return SampleRow(
-        str(row["key"]), str(row["split"]), int(row["offset"]), int(row["size"]), members, dict(row["facts"])
+        str(row["key"]),
+        str(row["split"]),
+        int(row["offset"]),
+        int(row["size"]),
+        members,
+        dict(row["facts"]),
+        sets=sets,
     )
 
 

@@ -1,4 +1,4 @@
-"""One sample as the files it becomes: `{key}.json` and one `{key}.{layer}.npy` (or `.b2`) a layer."""
+"""One sample as the files it becomes: `{key}.json`, and one `{key}.{layer}.npy` (`.b2`) or document a layer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chipweave.errors import ChipweaveError
-from chipweave.model import KEY
+from chipweave.model import KEY, Suffix
 from chipweave.shards.blosc import decode_b2, encode_b2
 
 Array = NDArray[Any]
@@ -46,21 +46,28 @@ class Sample:
         The contents of `{key}.json`, in the order in which they are written.
     arrays
         By layer name: ``(band, y, x)``, ``(time, band, y, x)`` or ``(y, x)``.
+    documents
+        By layer name: how the file ends, and its bytes in UTF-8.
+    sets
+        By layer name, of those that licences keep apart: the set of shards that it is written to.
     """
 
     key: str
     split: str
     meta: Mapping[str, Any]
     arrays: Mapping[str, Array]
+    documents: Mapping[str, tuple[Suffix, bytes]] = field(default_factory=dict)
+    sets: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file of a sample: its name, its field (``json`` or the layer) and its bytes, not yet joined."""
+    """One file of a sample: its name, its field (``json`` or the layer), its bytes, not yet joined, and its set."""
 
     name: str
     field: str
     buffers: tuple[bytes | memoryview, ...]
+    set: str = ""
 
     @property
     def size(self) -> int:
@@ -75,6 +82,8 @@ class Member:
 def sample_members(sample: Sample, encoding: Encoding = "npy") -> list[Member]:
     """Files of a sample: the metadata first, then the layers by name. As `npy`, pixels are not copied.
 
+    Layers that licences keep apart come after the others, set by set, each set with metadata of its own layers alone.
+
     Raises
     ------
     ChipweaveError
@@ -83,14 +92,37 @@ def sample_members(sample: Sample, encoding: Encoding = "npy") -> list[Member]:
     """
     if not KEY.fullmatch(sample.key):
         raise ChipweaveError(f"{sample.key!r} is no sample key: letters, digits, _ and - only")
-    members = [Member(f"{sample.key}.{JSON}", JSON, (encode_json(sample.meta, sample.key),))]
-    for layer in sorted(sample.arrays):
-        if layer == JSON or not _LAYER.fullmatch(layer):
-            raise ChipweaveError(f"{layer!r} is no name for a layer of sample {sample.key}")
-        array = sample.arrays[layer]
-        buffers = encode_npy(array) if encoding == "npy" else (encode_b2(array),)
-        members.append(Member(f"{sample.key}.{layer}.{SUFFIXES[encoding]}", layer, buffers))
+    layers = sorted({*sample.arrays, *sample.documents})
+    members = []
+    for own in sorted({"", *sample.sets.values()}):
+        meta = encode_json(meta_of_set(sample.meta, sample.sets, own), sample.key)
+        members.append(Member(f"{sample.key}.{JSON}", json_field(own), (meta,), own))
+        members += [_file(sample, n, encoding) for n in layers if sample.sets.get(n, "") == own]
     return members
+
+
+def json_field(own: str) -> str:
+    """Field of the metadata of a set of shards: that of `shards/` is ``json``."""
+    return f"{JSON}/{own}" if own else JSON
+
+
+def meta_of_set(meta: Mapping[str, Any], sets: Mapping[str, str], own: str) -> Mapping[str, Any]:
+    """What `{key}.json` of one set holds: of its layers alone. Nothing of one that lies elsewhere goes along."""
+    if not sets:
+        return meta
+    return {**meta, "layers": {n: of for n, of in meta["layers"].items() if sets.get(n, "") == own}}
+
+
+def _file(sample: Sample, layer: str, encoding: Encoding) -> Member:
+    if layer == JSON or not _LAYER.fullmatch(layer):
+        raise ChipweaveError(f"{layer!r} is no name for a layer of sample {sample.key}")
+    own = sample.sets.get(layer, "")
+    if layer in sample.documents:
+        suffix, text = sample.documents[layer]
+        return Member(f"{sample.key}.{layer}.{suffix}", layer, (text,), own)
+    array = sample.arrays[layer]
+    buffers = encode_npy(array) if encoding == "npy" else (encode_b2(array),)
+    return Member(f"{sample.key}.{layer}.{SUFFIXES[encoding]}", layer, buffers, own)
 
 
 def encode_json(meta: Mapping[str, Any], what: str) -> bytes:

@@ -14,11 +14,27 @@ from typing import Any
 import numpy as np
 
 from chipweave.errors import ChipweaveError
-from chipweave.model import LayerSpec
+from chipweave.model import LayerSpec, Legend
 from chipweave.shards.sample import Array
 from chipweave.shards.tallies import FloatTally, Histogram
 
-TRAIN = "train"
+TRAINED = frozenset({"train", "all"})
+"""Splits that are trained on, and so tell of values; all folds are, each in its turn."""
+
+
+def classes_of(legend: Legend) -> list[dict[str, Any]]:
+    """Classes of a legend, as `stats.json` and Zarr have them."""
+    return [{"code": c.code, "name": c.name, "colour": c.colour} for c in legend.classes]
+
+
+def is_numbers(spec: LayerSpec) -> bool:
+    """Whether a layer is a label that is a quantity, such as a height."""
+    return (
+        spec.kind == "label"
+        and spec.legend is None
+        and not spec.document
+        and np.issubdtype(spec.numpy_dtype, np.floating)
+    )
 
 
 class PartialStats:
@@ -32,7 +48,7 @@ class PartialStats:
     def add(self, spec: LayerSpec, split: str, array: Array) -> None:
         """Count one layer of one sample.
 
-        Imagery counts where `split` is train, class labels always, other kinds never.
+        Imagery and labels that are numbers count where `split` is train, class labels always, other kinds never.
 
         Parameters
         ----------
@@ -41,10 +57,13 @@ class PartialStats:
         array
             ``([time,] band, y, x)`` or ``(y, x)``.
         """
-        if spec.kind == "imagery" and split == TRAIN:
+        if spec.kind == "imagery" and split in TRAINED:
             bands = np.moveaxis(array, spec.dims.index("band"), 0)
             for number, band in enumerate(bands):
                 self._add_band((spec.name, number), band, spec.nodata)
+        elif is_numbers(spec):
+            if split in TRAINED:
+                self._add_band((spec.name, 0), array, spec.nodata)
         elif spec.kind == "label" and np.issubdtype(array.dtype, np.integer):
             self._classes.setdefault((spec.name, split), Histogram()).add(array)
 
@@ -70,13 +89,14 @@ class PartialStats:
         Returns
         -------
         dict
-            By layer. Imagery: by band ``count, mean, std`` (of the population) ``, min, max, p01, p02, p50,
-            p98, p99, histogram: {edges, counts}``, figures None where nothing was counted. Class labels:
-            ``legend, classes, counts`` (by split and code) and ``nodata`` (by split: pixels of no class).
+            By layer. Imagery, and labels that are numbers: by band ``count, mean, std`` (of the population) ``, min,
+            max, p01, p02, p50, p98, p99, histogram: {edges, counts}``, figures None where nothing was counted. Class
+            labels: ``legend, classes, counts`` (by split and code) and ``nodata`` (by split: pixels of no class), the
+            code ``unlabeled``, and ``scene_legend, scene_classes`` where scene labels are of another legend.
         """
         out: dict[str, Any] = {}
         for spec in layers:
-            if spec.kind == "imagery":
+            if spec.kind == "imagery" or is_numbers(spec):
                 out[spec.name] = {band: self._band(spec, i) for i, band in enumerate(spec.bands)}
             elif spec.kind == "label" and spec.legend is not None:
                 out[spec.name] = self._label(spec)
@@ -98,8 +118,14 @@ class PartialStats:
             found = dict(zip(values.tolist(), numbers.tolist(), strict=True))
             counts[split] = {str(code): found.pop(code, 0) for code in spec.legend.codes}
             rest[split] = sum(found.values())
-        classes = [{"code": c.code, "name": c.name, "colour": c.colour} for c in spec.legend.classes]
-        return {"legend": spec.legend.name, "classes": classes, "counts": counts, "nodata": rest}
+        said: dict[str, Any] = {
+            "legend": spec.legend.name, "classes": classes_of(spec.legend), "counts": counts, "nodata": rest,
+        }  # fmt: skip
+        if spec.legend.unlabeled is not None:
+            said["unlabeled"] = spec.legend.unlabeled
+        if spec.scene is not None:
+            said |= {"scene_legend": spec.scene.name, "scene_classes": classes_of(spec.scene)}
+        return said
 
     def to_bytes(self) -> bytes:
         """As an `.npz` file."""

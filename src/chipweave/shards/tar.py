@@ -65,7 +65,9 @@ def header(name: str, size: int) -> bytes:
     return bytes(head)
 
 
-def records(members: Sequence[Member]) -> tuple[list[bytes | memoryview], dict[str, tuple[int, int]], int]:
+def records(
+    members: Sequence[Member],
+) -> tuple[list[bytes | memoryview], dict[str, tuple[int, int]], dict[str, tuple[int, int]], int]:
     """Tar records of some files.
 
     Returns
@@ -74,13 +76,17 @@ def records(members: Sequence[Member]) -> tuple[list[bytes | memoryview], dict[s
         To be written one after another.
     payloads
         By field: where the file's own bytes begin, from the first record on, and how many they are.
+    sets
+        By set of shards: where its records begin, and how many bytes they are; its files come one after another.
     size
         Bytes of all records, a multiple of 512.
     """
     buffers: list[bytes | memoryview] = []
     payloads: dict[str, tuple[int, int]] = {}
+    starts: dict[str, int] = {}
     at = 0
     for member in members:
+        starts.setdefault(member.set, at)
         size = member.size
         buffers += (header(member.name, size), *member.buffers)
         payloads[member.field] = (at + BLOCK, size)
@@ -88,4 +94,6 @@ def records(members: Sequence[Member]) -> tuple[list[bytes | memoryview], dict[s
         if padding:
             buffers.append(bytes(padding))
         at += BLOCK + size + padding
-    return buffers, payloads, at
+    ends = [*list(starts.values())[1:], at]
+    sets = {own: (start, end - start) for (own, start), end in zip(starts.items(), ends, strict=True)}
+    return buffers, payloads, sets, at

@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -120,9 +120,11 @@ class Windows:
         """Deal what is left; all samples then lie in the shards, and the deal says where."""
         rows = deal_webdataset(self.deal, self.samples_per_shard, mapper, known=self._known)
         for row in rows:
-            shard = os.path.relpath(self.folder / row.path, self.work)
-            for number, offset in zip(row.samples, row.offsets, strict=True):
-                self._samples[number] = replace(self._samples[number], moved=(shard, offset))
+            every = {"": row, **row.beside}
+            paths = {own: os.path.relpath(self.folder / one.path, self.work) for own, one in every.items()}
+            for n, number in enumerate(row.samples):
+                dealt = {own: (paths[own], one.offsets[n]) for own, one in every.items()}
+                self._samples[number] = replace(self._samples[number], dealt=dealt)
         return self.deal, rows
 
     def _take(self, receipts: Sequence[Receipt]) -> None:
@@ -224,11 +226,11 @@ class Windows:
         """Whether all full shards so far are there as their receipts say."""
         deal, size = self.deal, self.samples_per_shard
         for split, numbers in deal.order.items():
-            for shard in range(len(numbers) // size):
-                path = shard_path(split, shard)
+            for shard, own in product(range(len(numbers) // size), deal.sets):
+                path = shard_path(split, shard, own)
                 if path in self._known:
                     continue
-                task = shard_task(deal, path, numbers[shard * size : (shard + 1) * size])
+                task = shard_task(deal, path, numbers[shard * size : (shard + 1) * size], own)
                 receipt = load_file_receipt(shard_receipt(task), task.digest, self.folder)
                 if receipt is None:
                     return False

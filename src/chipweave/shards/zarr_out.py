@@ -1,9 +1,10 @@
 """The dealt samples once more as Zarr v3: one store a split, one group a layer, samples in index order.
 
 A group holds a variable of the layer's name with dimensions ``(sample, [time,] band, y, x)`` or
-``(sample, y, x)``, the samples' ``key`` and, for imagery, the coordinate ``band``. The numbers are as stored:
-``scale``, ``offset`` and ``nodata`` are plain attributes and not CF's, so xarray neither converts to float
-nor masks. An inner chunk is one sample; up to 64 samples make a Zarr shard, which is written whole, once.
+``(sample, y, x)``, of texts ``(sample,)``, the samples' ``key`` and, for imagery, the coordinate ``band``. The
+numbers are as stored: ``scale``, ``offset`` and ``nodata`` are plain attributes and not CF's, so xarray neither
+converts to float nor masks. An inner chunk is one sample; up to 64 samples make a Zarr shard, which is written
+whole, once.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import zarr
 from zarr.codecs import BloscCodec
 from zarr.errors import ZarrUserWarning
 
+from chipweave.catalog.licences import is_share_alike, wording
 from chipweave.errors import ChipweaveError, RecipeError
 from chipweave.files import TEMPORARY, flush, sha256_file, writing
 from chipweave.model import LayerSpec
@@ -30,6 +32,7 @@ from chipweave.shards.deal import Deal, Mapper, Piece, digest_of, serial
 from chipweave.shards.parts import PartReader, PartSample
 from chipweave.shards.receipts import FOLDER, FileReceipt, load_file_receipt, save_file_receipt
 from chipweave.shards.sample import Array, decode_array
+from chipweave.shards.stats import classes_of
 
 RESERVED = frozenset({"key", "band", "sample", "time", "y", "x"})
 """Names that a group uses itself, so no layer may have them."""
@@ -72,8 +75,8 @@ class ZarrTask:
     @property
     def file(self) -> str:
         """The shard's file below the store."""
-        zeros = "/".join("0" * len(self.spec.shape))
-        return f"{self.spec.name}/{self.spec.name}/c/{self.number}/{zeros}"
+        where = "/".join([str(self.number), *"0" * len(self.spec.shape)])
+        return f"{self.spec.name}/{self.spec.name}/c/{where}"
 
 
 def deal_zarr(deal: Deal, layers: Sequence[LayerSpec], mapper: Mapper = serial) -> dict[str, tuple[int, str]]:
@@ -171,6 +174,10 @@ def _make_skeleton(store: _Store) -> None:
     root = zarr.create_group(temporary, zarr_format=3)
     for spec in store.layers:
         group = root.create_group(spec.name)
+        _put_strings(group, "key", "sample", keys)
+        if spec.document:
+            _make_texts(group, spec, len(keys))
+            continue
         dtype = spec.numpy_dtype
         group.create_array(
             spec.name,
@@ -186,10 +193,27 @@ def _make_skeleton(store: _Store) -> None:
             dimension_names=("sample", *spec.dims),
             attributes=_attributes(spec),
         )
-        _put_strings(group, "key", "sample", keys)
         if "band" in spec.dims:
             _put_strings(group, "band", "band", spec.bands)
     temporary.rename(store.staged)
+
+
+def _make_texts(group: zarr.Group, spec: LayerSpec, samples: int) -> None:
+    """A variable for the texts of a layer of documents, one a sample."""
+    group.create_array(
+        spec.name,
+        shape=(samples,),
+        dtype="string",
+        chunks=(_per_shard(spec, samples),),
+        dimension_names=("sample",),
+        attributes={
+            "coordinates": "key",
+            "kind": spec.kind,
+            "collection": spec.collection,
+            "suffix": spec.suffix,
+            **_owed(spec),
+        },
+    )
 
 
 def _put_strings(group: zarr.Group, name: str, dimension: str, values: Sequence[str]) -> None:
@@ -214,13 +238,24 @@ def _attributes(spec: LayerSpec) -> dict[str, Any]:
         "offset": spec.offset,
         "nodata": "nan" if math.isnan(spec.nodata) else _plain(spec.nodata),
         "unit": spec.unit,
+        **_owed(spec),
     }
     if spec.legend is not None:
         attributes["legend"] = spec.legend.name
-        attributes["classes"] = [
-            {"code": c.code, "name": c.name, "colour": c.colour} for c in spec.legend.classes
-        ]
+        attributes["classes"] = classes_of(spec.legend)
+        if spec.legend.unlabeled is not None:
+            attributes["unlabeled"] = spec.legend.unlabeled
+    if spec.scene is not None:
+        attributes["scene_legend"], attributes["scene_classes"] = spec.scene.name, classes_of(spec.scene)
     return attributes
+
+
+def _owed(spec: LayerSpec) -> dict[str, Any]:
+    """Licence, credit and share-alike flag, as samples say them; without years, of which a store has many."""
+    if spec.credit is None:
+        return {}
+    told = {"licence": spec.credit.licence, "credit": wording(spec.credit, ())}
+    return {**told, "share_alike": is_share_alike(spec.credit)}
 
 
 def _plain(number: float) -> int | float:
@@ -228,6 +263,8 @@ def _plain(number: float) -> int | float:
 
 
 def _per_shard(spec: LayerSpec, samples: int) -> int:
+    if spec.document:
+        return max(1, min(_SAMPLES, samples))
     size = max(math.prod(spec.shape) * spec.numpy_dtype.itemsize, 1)
     return max(1, min(_SAMPLES, samples, _SHARD_BYTES // size))
 
@@ -243,12 +280,9 @@ def _tasks(store: _Store) -> list[ZarrTask]:
 
 
 def _piece(sample: PartSample, layer: str) -> Piece:
-    row = sample.row
-    if layer not in row.members:
-        raise ChipweaveError(f"sample {row.key} lacks layer {layer}")
-    offset, size = row.members[layer]
-    part, start = sample.place
-    return Piece(part, start + offset, size)
+    if layer not in sample.row.members:
+        raise ChipweaveError(f"sample {sample.row.key} lacks layer {layer}")
+    return Piece(*sample.file(layer))
 
 
 def write_zarr_shard(task: ZarrTask) -> FileReceipt:
@@ -259,10 +293,11 @@ def write_zarr_shard(task: ZarrTask) -> FileReceipt:
     done = load_file_receipt(receipt_path, task.digest, task.store)
     if done is not None:
         return done
-    block = np.empty((len(task.pieces), *spec.shape), spec.numpy_dtype)
+    block: Array = np.empty((len(task.pieces), *spec.shape), object if spec.document else spec.numpy_dtype)
     with PartReader(task.work) as parts:
-        for row, piece in zip(block, task.pieces, strict=True):
-            row[...] = _array(parts.read(piece.part, piece.offset, piece.size), spec)
+        for number, piece in enumerate(task.pieces):
+            data = parts.read(piece.part, piece.offset, piece.size)
+            block[number] = data.decode() if spec.document else _array(data, spec)
     path = task.store / task.file
     with writing(path), zarr.config.set({"array.write_empty_chunks": True}):
         array = zarr.open_array(task.store / spec.name / spec.name, mode="r+", zarr_format=3)

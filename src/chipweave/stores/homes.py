@@ -22,6 +22,7 @@ from chipweave.progress import Step, tell
 from chipweave.shards import manifest
 from chipweave.stores.lease import Lease
 from chipweave.stores.store import Store, address, is_url
+from chipweave.stores.web import WebStore, is_http
 
 log = logging.getLogger("chipweave")
 
@@ -209,6 +210,8 @@ def _files(data: bytes, name: str) -> dict[str, tuple[int, str]]:
 def copied(where: str | Path) -> Iterator[Path]:
     """A dataset as a folder of this machine: itself, or a copy of the one at a URL, which is gone afterwards.
 
+    The URL may also be an http(s) one: there a dataset is read, and never written.
+
     Raises
     ------
     UsageError
@@ -219,7 +222,7 @@ def copied(where: str | Path) -> Iterator[Path]:
     if not is_url(where):
         yield Path(where)
         return
-    store = Store(address(where))
+    store = WebStore(str(where)) if is_http(str(where)) else Store(address(where))
     found = store.read(manifest.NAME)
     if found is None:
         raise UsageError(f"{store.url} is no finished dataset: it has no {manifest.NAME}")

@@ -17,16 +17,19 @@ from chipweave.pixels.ahead import Wish, ahead
 from chipweave.plan.handout import ChipTask, hand_out
 from chipweave.plan.planning import Planned
 from chipweave.plan.regions import journey
-from chipweave.plan.survey import Reads, read_label_chips
+from chipweave.plan.survey import Reads
 from chipweave.plan.tables import amendment_rows
+from chipweave.plan.targets import cleaned, read_targets
 from chipweave.shards.parts import PartWriter, SampleRow
 from chipweave.shards.receipts import Receipt, load_receipt, part_name, save_receipt
 from chipweave.shards.sample import Encoding
 from chipweave.shards.stats import PartialStats
 from chipweave.weave.coming import of_batch
+from chipweave.weave.labelled import count_foreign, with_ages, with_tables
 from chipweave.weave.partners import follow
-from chipweave.weave.pictures import Pictures
-from chipweave.weave.samples import Tile, count, sample_of
+from chipweave.weave.pictures import Picture, Pictures
+from chipweave.weave.registering import agreements, pictures_of
+from chipweave.weave.samples import Tile, count, sample_of, texts_of
 from chipweave.weave.spool import Spool
 
 SPOOLS = 16
@@ -138,12 +141,14 @@ def weave_batch(batch: Batch, work: Path) -> int:
             tile = _weave_tile(tasks, batch, series)
             amendments += tile.amendments
             for task in tasks:
-                fate = tile.fates.get(task.chip.place.key)
-                if fate is None:
-                    rows.append(_write(task, tile, batch, part, stats, counters))
-                    fate = Fate(task.chip.place.key, "written", "weave")
-                fates.append(fate)
-            del tile, fate  # the next one needs the room
+                key = task.chip.place.key
+                pictures = tile.fates.get(key) or pictures_of(task.chip.place, tile.pictures, tile.agreed)
+                if isinstance(pictures, Fate):
+                    fates.append(pictures)
+                    continue
+                rows.append(_write(task, pictures, tile, batch, part, stats, counters))
+                fates.append(Fate(key, "written", "weave"))
+            del tile, pictures  # the next one needs the room
             spool = spools.pop(tile_name, None)
             if spool is not None and spool not in spools.values():
                 spool.close()
@@ -159,6 +164,7 @@ def weave_batch(batch: Batch, work: Path) -> int:
 
 def _write(
     task: ChipTask,
+    pictures: Mapping[str, Picture],
     tile: Tile,
     batch: Batch,
     part: PartWriter,
@@ -166,11 +172,15 @@ def _write(
     counters: dict[str, int | float],
 ) -> SampleRow:
     """Count one sample and write it."""
-    pictures = {layer: own.of(task.chip.place) for layer, own in tile.pictures.items()}
-    sample, facts = sample_of(task, tile, pictures, batch.specs, batch.reads.scenes)
+    made = cleaned(tile.targets.pop(task.chip.place.key, {}), batch.reads.labels)
+    targets = with_ages(made, pictures, batch.reads)
+    targets = with_tables(targets, task.chip.place, pictures, batch.specs, batch.reads)
+    count_foreign(targets, counters)
+    targets |= texts_of(task, targets, pictures, batch.specs, batch.reads.texts)
+    sample, facts = sample_of(task, targets, pictures, batch.specs)
     count(sample, batch.specs, pictures, stats, counters)
     entry = part.add(sample)
-    return SampleRow(entry.key, entry.split, entry.offset, entry.size, entry.members, facts)
+    return SampleRow(entry.key, entry.split, entry.offset, entry.size, entry.members, facts, sets=entry.sets)
 
 
 def weave_task(batch: Batch, work: Path) -> int | TransientSourceError:
@@ -206,11 +216,14 @@ def _weave_tile(tasks: Sequence[ChipTask], batch: Batch, series: Tile) -> Tile:
     for layer in reads.imagery:
         if layer not in series.pictures:
             _weave_layer(layer, [tasks], batch, tile, {})
+    tile.agreed = agreements(
+        [t.chip.place for t in tasks if t.chip.place.key not in tile.fates], tile.pictures
+    )
     for layer, label in reads.labels.items():
         chips = [t.chip for t in tasks if t.chip.place.key not in tile.fates]
-        arrays, items, errors = read_label_chips(chips, layer, label, reads.scenes[layer])
-        for key, got in arrays.items():
-            tile.classes[layer][key] = (got, items[key])
+        targets, errors = read_targets(chips, layer, label, reads.scenes[layer])
+        for key, target in targets.items():
+            tile.targets[key][layer] = target
         for key, error in errors.items():
             tile.fates[key] = Fate(key, "failed", "weave", "broken", layer, error.href, error.message)
     end_tile()

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from chipweave.model import MASK_CLEAR, MASK_NODATA
 from chipweave.pixels import LayerRead
+from chipweave.pixels.coding import Stretch
 from chipweave.pixels.composite import Stat, composite, index_bands
 from chipweave.pixels.gaps import Values, whole
 from chipweave.pixels.masks import Mask
@@ -54,7 +55,8 @@ class Made:
     """One composite as its sample has it.
 
     `order` are places of the dates in the order of time, and `shares` the share of the chip that each gave, or in
-    which it took part; `valid` the share that is data, `known` the pixels of the mask.
+    which it took part; `valid` the share that is data, `known` the pixels of the mask, `filled` and `stretch` as of
+    `Finished`.
     """
 
     values: Values
@@ -63,6 +65,8 @@ class Made:
     shares: tuple[float, ...]
     valid: float
     known: int
+    filled: float = 0.0
+    stretch: Stretch = ()
 
 
 def made_of(
@@ -94,4 +98,7 @@ def made_of(
         mask = np.where(any_clear, MASK_CLEAR, MASK_NODATA).astype(np.uint8)
     size = any_clear.size
     own = tuple(n for n in order if gave[n])
-    return Made(read.finish(values), mask, own, tuple(gave[n] / size for n in own), known / size, known)
+    done = read.finish(values)
+    valid = int(np.count_nonzero(any_clear | done.full)) / size if done.filled else known / size
+    shares = tuple(gave[n] / size for n in own)
+    return Made(done.values, mask, own, shares, valid, known, done.filled, done.stretch)

@@ -13,7 +13,8 @@ from chipweave.plan.handout import ChipTask
 from chipweave.plan.select import NOWHEN
 from chipweave.plan.select.paired import Paired, traits_of
 from chipweave.plan.select.taken import Taken, of_choice
-from chipweave.plan.survey import ChipScenes, Reads, choose_scenes
+from chipweave.plan.survey import Reads, choose_scenes
+from chipweave.plan.targets import ChipScenes
 from chipweave.recipe.windows import Span
 from chipweave.weave.samples import Tile
 

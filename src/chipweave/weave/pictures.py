@@ -9,29 +9,24 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from functools import partial
 
 import numpy as np
-import numpy.typing as npt
-from affine import Affine
 
 from chipweave.errors import PermanentSourceError
 from chipweave.model import MASK_BAD, MASK_NODATA, Fate, Place, Scene
-from chipweave.pixels import LayerRead, SceneArrays, compose, end_tile, let_go, read_scene
-from chipweave.pixels.ahead import ahead
-from chipweave.pixels.gaps import Values, blank, erase, whole
+from chipweave.pixels import LayerRead, SceneArrays, compose, end_tile, let_go
+from chipweave.pixels.align import Laid
+from chipweave.pixels.coding import Stretch
+from chipweave.pixels.gaps import BoolArray, Values, blank, erase, whole
 from chipweave.pixels.masks import Mask, mask_counts
 from chipweave.plan.columns import Candidate
-from chipweave.plan.coming import of_rest, picture_parts
-from chipweave.plan.regions import Arrays, ReadWindow, read_chips
 from chipweave.plan.select import Limits
 from chipweave.plan.select.taken import Scenes, Taken, of_choice
-from chipweave.plan.survey import Amendment, ChipScenes, choose_scenes
+from chipweave.plan.survey import Amendment, choose_scenes
+from chipweave.plan.targets import ChipScenes
 from chipweave.weave.composing import Clear, Made, clear_of, made_of
+from chipweave.weave.mosaics import read_mosaics
 from chipweave.weave.spool import Spool
-
-NARROW = 0.5
-"""Share of a chip below which the window around its missing pixels is read by itself: neighbours share no window."""
 
 SERIES_PX = 2048 * 512
 """Most pixels of a series' windows, a quarter of a tile: what GDAL keeps of a hundred files takes the other room."""
@@ -42,6 +37,7 @@ class Step:
     """One step of a picture: the scenes that gave pixels, their time, the valid share, and counts of its mask.
 
     Of a composite `dates` are the times of the dates that took part, and `shares` the share of the chip of each.
+    `filled` is the share that was no data and took its nearest neighbour's, `stretch` (low, high) of each band.
     """
 
     items: tuple[str, ...] = ("",)
@@ -51,6 +47,8 @@ class Step:
     bad: int = 0
     dates: tuple[str, ...] = ("",)
     shares: tuple[float, ...] = (0.0,)
+    filled: float = 0.0
+    stretch: Stretch = ()
 
 
 GAP = Step()
@@ -58,11 +56,23 @@ GAP = Step()
 
 
 @dataclass(frozen=True, slots=True)
+class Drawn:
+    """One step as drawn, `GAP` where too little is data; `valid` is the share of data before holes are filled."""
+
+    step: Step
+    values: Values
+    mask: Mask | None
+    valid: float
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """One imagery layer of one chip: ``([time,] band, y, x)``, its mask ``([time,] y, x)``, and every step's facts.
 
     There is a time axis where the layer is a series; a step without a scene is `GAP`. `names` are those of the steps,
-    where they have some, and `stat` is the statistic of a composite.
+    where they have some, and `stat` is the statistic of a composite. `laid` says of each step how far it lay from
+    where it belongs, where the recipe asks for that; `fills` whether holes may be filled, `stretched` how many bands
+    are stretched.
     """
 
     values: Values
@@ -70,6 +80,9 @@ class Picture:
     steps: tuple[Step, ...]
     names: tuple[str, ...] = ()
     stat: str = ""
+    laid: tuple[Laid, ...] = ()
+    fills: bool = False
+    stretched: int = 0
 
     @property
     def valid(self) -> float:
@@ -154,7 +167,8 @@ class Pictures:
     ) -> dict[str, tuple[str, PermanentSourceError]]:
         """One step of some chips, kept; and those that a scene cannot serve."""
         most = SERIES_PX if self.series else None
-        got, broken = _read_mosaics(chips, chosen, self.read, self.scenes, most)
+        places = {key: chips[key].place for key in chosen}
+        got, broken = read_mosaics(places, chosen, self.read, self.scenes, most)
         for key, parts in got.items():
             if key not in broken:
                 self._add(key, chosen[key], parts)
@@ -199,28 +213,13 @@ class Pictures:
         return chosen
 
     def _add(self, key: str, items: Scenes, parts: Sequence[SceneArrays]) -> None:
-        """Compose one step of a chip, and keep it where enough of it is data."""
-        values, mask, used, full = compose(parts)
-        if self.read.indices and not self.limits.rule.stat:
-            values = self.read.with_indices(values)
-            full = whole(values)
-        valid = self._valid[key] = float(np.count_nonzero(full)) / full.size
-        stat = self.limits.rule.stat
-        least = 0.0 if stat else self.limits.min_valid or 0.0  # a composite is held against it, not its dates
-        if valid == 0 or valid < least:
-            self._steps[key][items] = GAP
+        """Keep one step of a chip where enough of it is data."""
+        drawn = self._draw(items, parts)
+        self._valid[key], self._steps[key][items] = drawn.valid, drawn.step
+        if drawn.step is GAP:
             return
-        known = bad = 0
-        if mask is not None:
-            known, bad = mask_counts(mask)
-            if self.blank and not stat:
-                values = erase(values, mask == MASK_BAD)
-        if not stat:
-            values = self.read.finish(values)
-        gave = tuple(item for item, yes in zip(items, used, strict=False) if yes)
-        time = self.scenes[gave[0]].time.strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0").rstrip(".") + "Z"
-        self._steps[key][items] = Step(gave, time, valid, known, bad)
-        if stat:
+        values, mask = drawn.values, drawn.mask
+        if self.limits.rule.stat:
             own = self._chosen[key]
             clear = clear_of(values, mask)
             for step in {at for at, scenes in zip(own.at, own.scenes, strict=True) if scenes == items}:
@@ -229,6 +228,59 @@ class Pictures:
             self.spools[key].put((self.layer, key, items), [values] if mask is None else [values, mask])
         else:
             self._held[key] = values, mask
+
+    def _draw(self, items: Scenes, parts: Sequence[SceneArrays]) -> Drawn:
+        """Lay the scenes of one step over each other; a gap where too little of it is data."""
+        values, mask, used, full = compose(parts)
+        stat = self.limits.rule.stat
+        if self.read.indices and not stat:
+            values = self.read.with_indices(values)
+            full = whole(values)
+        valid = float(np.count_nonzero(full)) / full.size
+        least = 0.0 if stat else self.limits.min_valid or 0.0  # a composite is held against it, not its dates
+        if valid == 0 or valid < least:
+            return Drawn(GAP, values, mask, valid)
+        known = bad = 0
+        if mask is not None:
+            known, bad = mask_counts(mask)
+            if self.blank and not stat:
+                values = erase(values, mask == MASK_BAD)
+        gave = tuple(item for item, yes in zip(items, used, strict=False) if yes)
+        time = self.scenes[gave[0]].time.strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0").rstrip(".") + "Z"
+        step = Step(gave, time, valid, known, bad)
+        if not stat:
+            values, step = self._finished(values, step, full)
+        return Drawn(step, values, mask, valid)
+
+    def _finished(self, values: Values, step: Step, full: BoolArray) -> tuple[Values, Step]:
+        """What a sample holds of a working array, (band, y, x), and its step; `full` is where it was data."""
+        done = self.read.finish(values)
+        if done.filled:
+            there = full | done.full
+            step = replace(step, valid=float(np.count_nonzero(there)) / full.size, filled=done.filled)
+        return done.values, replace(step, stretch=done.stretch) if done.stretch else step
+
+    def drawn_at(self, place: Place, items: Scenes) -> Drawn:
+        """One step of a chip, read anew at another place of the same grid.
+
+        Raises
+        ------
+        PermanentSourceError
+            One of its scenes cannot be read there.
+        """
+        got, broken = read_mosaics({place.key: place}, {place.key: items}, self.read, self.scenes, None)
+        if broken:
+            raise broken[place.key][1]
+        return self._draw(items, got[place.key])
+
+    def scenes_of(self, key: str) -> dict[int, Scenes]:
+        """Scenes of each step of a chip that is no gap."""
+        own = self._chosen[key]
+        return {
+            n: items
+            for n, items in zip(own.at, own.scenes, strict=True)
+            if self._steps[key][items] is not GAP
+        }
 
     def _judge(self, key: str) -> None:
         """Drop a chip whose steps with enough data are too few."""
@@ -255,7 +307,7 @@ class Pictures:
         own = self._chosen[key]
         if not self.series and own.scenes:
             held = tuple(self._steps[key][items] for items in own.scenes)
-            return Picture(*self._held[key], held)
+            return self._whole(*self._held[key], held)
         values = self.read.empty((rule.steps, self.read.depth, size, size))
         mask = None if self.read.mask is None else np.full((rule.steps, size, size), MASK_NODATA, np.uint8)
         steps = [GAP] * rule.steps
@@ -273,7 +325,15 @@ class Pictures:
                     mask[n] = made.mask
         if not rule.series:
             values, mask = values[0], None if mask is None else mask[0]
-        return Picture(values, mask, tuple(steps), rule.names if rule.series else (), rule.stat)
+        return self._whole(values, mask, tuple(steps))
+
+    def _whole(self, values: Values, mask: Mask | None, steps: tuple[Step, ...]) -> Picture:
+        rule, coding = self.limits.rule, self.read.coding
+        stretched = self.read.depth if coding is not None and coding.stretch is not None else 0
+        names = rule.names if rule.series else ()
+        return Picture(
+            values, mask, steps, names, rule.stat, fills=self.read.fill > 0, stretched=stretched
+        )  # fmt: skip
 
     def _enough(self, share: float) -> bool:
         """Whether a composite of that valid share is one."""
@@ -298,7 +358,8 @@ class Pictures:
         items = tuple(dict.fromkeys(item for part in used for item in part.items))
         said = tuple(part.time for part in used)
         middle = said[(len(said) - 1) // 2]
-        return Step(items, middle, made.valid, made.known, 0, said, made.shares), made
+        drawn = Step(items, middle, made.valid, made.known, 0, said, made.shares, made.filled, made.stretch)
+        return drawn, made
 
 
 def _without(chip: ChipScenes, layer: str, item: str) -> ChipScenes:
@@ -308,90 +369,3 @@ def _without(chip: ChipScenes, layer: str, item: str) -> ChipScenes:
         if scenes:
             left.append(replace(candidate, scenes=scenes))
     return replace(chip, candidates={**chip.candidates, layer: tuple(left)})
-
-
-def _read_mosaics(
-    chips: Mapping[str, ChipScenes],
-    chosen: Mapping[str, tuple[str, ...]],
-    read: LayerRead,
-    scenes: Mapping[str, Scene],
-    most: int | None,
-) -> tuple[dict[str, list[SceneArrays]], dict[str, tuple[str, PermanentSourceError]]]:
-    """Scenes of each chip's candidate, the next only while pixels are missing; and what could not be read."""
-    got: dict[str, list[SceneArrays]] = defaultdict(list)
-    broken: dict[str, tuple[str, PermanentSourceError]] = {}
-    left = {key: list(items) for key, items in chosen.items()}
-    holes: dict[str, npt.NDArray[np.bool_]] = {}
-    while left:
-        by_scene: dict[str, list[str]] = defaultdict(list)
-        for key, queue in left.items():
-            by_scene[queue.pop(0)].append(key)
-        for item, keys in by_scene.items():
-            for place, arrays in _served(
-                [chips[k].place for k in keys], holes, _reader(scenes[item], read), most
-            ):
-                if isinstance(arrays, PermanentSourceError):
-                    broken[place.key] = (item, arrays)
-                    continue
-                # Cut off its window: the sample needs it so, and what is counted on it runs several times as fast.
-                parts = [np.ascontiguousarray(a) for a in arrays]
-                scene = SceneArrays(parts[0], parts[1] if len(parts) > 1 else None)  # type: ignore[arg-type]
-                got[place.key].append(scene)
-                if left[place.key]:
-                    holes[place.key] = ~whole(scene.values) & holes.get(place.key, np.True_)
-        left = {k: q for k, q in left.items() if q and k not in broken and holes[k].any()}
-        places = {k: chips[k].place for k in left}
-        parted = partial(_parted, list(places.values()), holes)
-        ahead.expect(of_rest(left, places, parted, lambda item: picture_parts(scenes[item], read), most))
-    return got, broken
-
-
-def _parted(
-    places: Sequence[Place], holes: Mapping[str, npt.NDArray[np.bool_]]
-) -> tuple[list[Place], dict[str, tuple[int, int, int, int]]]:
-    """Places that are read whole, and of the others the window around what is missing."""
-    boxes = {p.key: _around(holes[p.key]) for p in places if p.key in holes}
-    narrow = {key: box for key, box in boxes.items() if box[2] * box[3] < NARROW * holes[key].size}
-    return [p for p in places if p.key not in narrow], narrow
-
-
-def _served(
-    places: Sequence[Place], holes: Mapping[str, npt.NDArray[np.bool_]], read: ReadWindow, most: int | None
-) -> Iterator[tuple[Place, Arrays | PermanentSourceError]]:
-    """As `read_chips`; where few pixels are missing yet, the window around these, in arrays without other data."""
-    wide, narrow = _parted(places, holes)
-    if wide:
-        yield from read_chips(wide, read, most)
-    for place in places:
-        if place.key not in narrow:
-            continue
-        row, col, height, width = narrow[place.key]
-        try:
-            parts = read(place.crs, place.affine * Affine.translation(col, row), (height, width))
-        except PermanentSourceError as error:
-            yield place, error
-            continue
-        arrays = [
-            np.full((place.size, place.size), MASK_NODATA, np.uint8)
-            if a.dtype == np.uint8
-            else blank((*a.shape[:-2], place.size, place.size), a.dtype)
-            for a in parts
-        ]
-        for array, part in zip(arrays, parts, strict=True):
-            array[..., row : row + height, col : col + width] = part
-        yield place, tuple(arrays)
-
-
-def _around(holes: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """(row, col, height, width) of the window around what is true."""
-    rows, cols = np.flatnonzero(holes.any(axis=1)), np.flatnonzero(holes.any(axis=0))
-    row, col = int(rows[0]), int(cols[0])
-    return row, col, int(rows[-1]) + 1 - row, int(cols[-1]) + 1 - col
-
-
-def _reader(scene: Scene, read: LayerRead) -> ReadWindow:
-    def window(crs: str, affine: Affine, shape: tuple[int, int]) -> Arrays:
-        arrays = read_scene(scene, read, crs, affine, shape)
-        return (arrays.values,) if arrays.mask is None else (arrays.values, arrays.mask)
-
-    return window

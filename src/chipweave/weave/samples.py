@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from xxhash import xxh3_128
 
-from chipweave.labels import class_shares, scene_labels
-from chipweave.model import Fate, LayerSpec, Place, Scene
+from chipweave.catalog.licences import is_share_alike, wording
+from chipweave.labels import Seen, Shown, Target, TextSource
+from chipweave.model import Fate, LayerSpec, Place, Suffix
 from chipweave.pixels.fused import darkest
+from chipweave.pixels.register import Shift
 from chipweave.plan.handout import ChipTask
-from chipweave.plan.regions import Arrays
 from chipweave.plan.survey import Amendment
+from chipweave.shards.index import FACTS
 from chipweave.shards.sample import Sample
 from chipweave.shards.stats import PartialStats
 from chipweave.weave.pictures import Picture, Pictures
@@ -29,44 +32,73 @@ MUCH_ABOVE = 900
 
 @dataclass(slots=True)
 class Tile:
-    """What was woven for the chips of one tile, by layer and chip key; `fates` of those that came to nothing."""
+    """What was woven for the chips of one tile: pictures by layer, targets by chip key and layer.
+
+    `fates` are those of chips that came to nothing, `agreed` what neighbours say of how layers of two kinds lie.
+    """
 
     pictures: dict[str, Pictures] = field(default_factory=dict)
-    classes: dict[str, dict[str, tuple[Arrays, tuple[str, ...]]]] = field(
-        default_factory=lambda: defaultdict(dict)
-    )
+    targets: dict[str, dict[str, Target]] = field(default_factory=lambda: defaultdict(dict))
     fates: dict[str, Fate] = field(default_factory=dict)
+    agreed: Mapping[tuple[str, str], Shift] = field(default_factory=dict)
     amendments: list[Amendment] = field(default_factory=list)
+
+
+def texts_of(
+    task: ChipTask,
+    targets: Mapping[str, Target],
+    pictures: Mapping[str, Picture],
+    specs: Sequence[LayerSpec],
+    texts: Mapping[str, TextSource],
+) -> dict[str, Target]:
+    """What is written about one chip, by text layer."""
+    if not texts:
+        return {}
+    by_name = {spec.name: spec for spec in specs}
+    shown = {
+        name: Shown(
+            by_name[name].collection, by_name[name].bands, by_name[name].resolution, by_name[name].unit,
+            tuple(s.time for s in picture.steps), tuple(s.items for s in picture.steps), picture.cloud, picture.valid,
+        )
+        for name, picture in pictures.items()
+    }  # fmt: skip
+    seen = Seen(task.chip.place, task.bbox, targets, by_name, shown, task.columns)
+    return {name: source.write(seen) for name, source in texts.items()}
 
 
 def sample_of(
     task: ChipTask,
-    tile: Tile,
+    targets: Mapping[str, Target],
     pictures: Mapping[str, Picture],
     specs: Sequence[LayerSpec],
-    scenes: Mapping[str, Mapping[str, Scene]],
 ) -> tuple[Sample, dict[str, Any]]:
     """The sample of one chip, and the facts of it that the index keeps.
 
     Parameters
     ----------
-    task, tile
-        The chip, and what was woven beside it.
-    pictures
-        Its own, by imagery layer.
-    specs, scenes
-        Layers in the order of a sample, and scenes by layer and id.
+    task
+        The chip.
+    targets, pictures
+        What was made of it, by label or text layer, and by imagery layer.
+    specs
+        Members in the order of a sample.
     """
     place = task.chip.place
     arrays: dict[str, npt.NDArray[Any]] = {}
+    documents: dict[str, tuple[Suffix, bytes]] = {}
     layers: dict[str, dict[str, Any]] = {}
     facts: dict[str, dict[str, Any]] = {}
+    made = _Made(targets)
     for spec in specs:
-        array, own = _layer(spec, place.key, tile, pictures, scenes)
-        arrays[spec.name] = np.ascontiguousarray(array, spec.numpy_dtype)
-        layers[spec.name] = {**_described(spec, place), **own}
-        wanted = ("datetime", "items", "cloud_fraction", "valid_fraction", "fractions", "scene_labels")
-        facts[spec.name] = {name: own[name] for name in wanted if name in own}
+        own: Mapping[str, Any]
+        if spec.document:
+            documents[spec.name] = spec.suffix, made.documents[spec.name]
+            own = made.said[spec.name]
+        else:
+            array, own = made.array(spec) if spec.name in made.said else _pictured(spec, place.key, pictures)
+            arrays[spec.name] = np.ascontiguousarray(array, spec.numpy_dtype)
+        layers[spec.name] = {**_described(spec, place), **own, **_owed(spec, own)}
+        facts[spec.name] = {name: own[name] for name in FACTS if name in own}
     head = {
         "crs": place.crs, "transform": [float(v) for v in place.affine[:6]],
         "height": place.size, "width": place.size, "bbox": [float(v) for v in task.bbox],
@@ -80,12 +112,44 @@ def sample_of(
         "geometry_wkb_hex": task.geometry_wkb_hex,
         "licences": licences,
         "layers": facts,
+        "pixels": pixels_digest(specs, arrays),
     }
-    return Sample(place.key, task.split, meta, arrays), row
+    sets = {s.name: s.shard_set for s in specs if s.shard_set}
+    return Sample(place.key, task.split, meta, arrays, documents, sets), row
+
+
+def pixels_digest(specs: Sequence[LayerSpec], arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    """Digest of all imagery of a sample, by which the audit knows identical pixels; empty where there is no data."""
+    digest, data = xxh3_128(), False
+    for spec in specs:
+        if spec.kind == "imagery":
+            array = arrays[spec.name]
+            data = data or bool((~np.isnan(array) if np.isnan(spec.nodata) else array != spec.nodata).any())
+            digest.update(array.data)
+    return digest.hexdigest() if data else ""
+
+
+class _Made:
+    """Members of all targets of a chip, by name."""
+
+    def __init__(self, targets: Mapping[str, Target]) -> None:
+        self.arrays: dict[str, npt.NDArray[Any]] = {}
+        self.documents: dict[str, bytes] = {}
+        self.said: dict[str, Mapping[str, Any]] = {}
+        for target in targets.values():
+            self.arrays.update(target.arrays)
+            self.documents.update(target.documents)
+            self.said.update(target.said)
+
+    def array(self, spec: LayerSpec) -> tuple[npt.NDArray[Any], Mapping[str, Any]]:
+        """One member, and what is said of it."""
+        return self.arrays[spec.name], self.said[spec.name]
 
 
 def _described(spec: LayerSpec, place: Place) -> dict[str, Any]:
     """What a layer says of itself in every sample, in the contract's order."""
+    if spec.document:
+        return {"kind": spec.kind, "collection": spec.collection, "dtype": spec.dtype, "suffix": spec.suffix}
     place = place.on(spec.shape[-1], spec.resolution)
     return {
         "kind": spec.kind, "collection": spec.collection, "bands": list(spec.bands), "dims": list(spec.dims),
@@ -95,35 +159,33 @@ def _described(spec: LayerSpec, place: Place) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _layer(
-    spec: LayerSpec,
-    key: str,
-    tile: Tile,
-    pictures: Mapping[str, Picture],
-    scenes: Mapping[str, Mapping[str, Scene]],
-) -> tuple[npt.NDArray[Any], dict[str, Any]]:
-    if spec.kind in {"imagery", "mask"}:
-        picture = pictures[spec.name if spec.kind == "imagery" else spec.name.removesuffix("_mask")]
-        own = {
-            "datetime": [s.time for s in picture.steps], "items": [list(s.items) for s in picture.steps],
-            "present": any(s.items != ("",) for s in picture.steps),
-        }  # fmt: skip
-        if spec.kind == "imagery":
-            own |= _steps(picture)
-            return picture.values, {**own, "valid_fraction": picture.valid, "cloud_fraction": picture.cloud}
-        if picture.mask is None:
-            raise ValueError(f"{spec.name} of {key} was not read")
-        known = sum(s.known for s in picture.steps)  # nothing is known of a step that is a gap
-        return picture.mask, {**own, "valid_fraction": known / picture.mask.size}
-    (classes, *_), items = tile.classes[spec.name][key]
-    if spec.legend is None:
-        raise ValueError(f"{spec.name} has no legend")
-    shares = class_shares(classes, spec.legend)
-    return classes, {
-        "datetime": [scenes[spec.name][items[0]].edition], "items": [list(items)], "present": True,
-        "valid_fraction": float(np.count_nonzero(classes != spec.legend.nodata)) / classes.size,
-        "legend": spec.legend.name, "fractions": shares, "scene_labels": scene_labels(shares),
+def _owed(spec: LayerSpec, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Under which licence a layer goes, whom it asks to name, and whether what is made from it goes under it too."""
+    if spec.credit is None:
+        return {}
+    years = [int(date[:4]) for date in own.get("datetime", ()) if date]
+    return {
+        "licence": spec.credit.licence, "credit": wording(spec.credit, years),
+        "share_alike": is_share_alike(spec.credit),
     }  # fmt: skip
+
+
+def _pictured(
+    spec: LayerSpec, key: str, pictures: Mapping[str, Picture]
+) -> tuple[npt.NDArray[Any], dict[str, Any]]:
+    """An imagery layer or its mask."""
+    picture = pictures[spec.name if spec.kind == "imagery" else spec.name.removesuffix("_mask")]
+    own = {
+        "datetime": [s.time for s in picture.steps], "items": [list(s.items) for s in picture.steps],
+        "present": any(s.items != ("",) for s in picture.steps),
+    }  # fmt: skip
+    if spec.kind == "imagery":
+        own |= _steps(picture)
+        return picture.values, {**own, "valid_fraction": picture.valid, "cloud_fraction": picture.cloud}
+    if picture.mask is None:
+        raise ValueError(f"{spec.name} of {key} was not read")
+    known = sum(s.known for s in picture.steps)  # nothing is known of a step that is a gap
+    return picture.mask, {**own, "valid_fraction": known / picture.mask.size}
 
 
 def _steps(picture: Picture) -> dict[str, Any]:
@@ -135,6 +197,18 @@ def _steps(picture: Picture) -> dict[str, Any]:
             "composite": picture.stat,
             "dates": dates,
             "date_shares": [list(s.shares) for s in picture.steps],
+        }
+    if picture.fills:
+        said["filled_fraction"] = [s.filled for s in picture.steps]
+    if picture.stretched:
+        nothing = [(0.0, 0.0)] * picture.stretched
+        said["stretch"] = [[list(ends) for ends in s.stretch or nothing] for s in picture.steps]
+    if picture.laid:
+        said |= {
+            "shift_x": [one.x for one in picture.laid],
+            "shift_y": [one.y for one in picture.laid],
+            "shift_confidence": [one.confidence for one in picture.laid],
+            "shift_corrected": [one.moved for one in picture.laid],
         }
     return said
 
@@ -148,6 +222,8 @@ def count(
 ) -> None:
     """Statistics of a sample; and per scene, how dark its dark pixels are: a shifted offset shows there."""
     for spec in specs:
+        if spec.document:
+            continue
         array = sample.arrays[spec.name]
         stats.add(spec, sample.split, array)
         if spec.kind != "imagery":

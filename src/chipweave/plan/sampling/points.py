@@ -14,6 +14,7 @@ import shapely.affinity
 from chipweave.errors import RecipeError
 from chipweave.plan.lattices import FloatArray, corners_at
 from chipweave.plan.sampling.base import Ask
+from chipweave.plan.sampling.negatives import negatives
 from chipweave.plan.thin import mixed, uniform
 from chipweave.plan.vectors import read_features
 
@@ -29,6 +30,7 @@ def sample(ask: Ask) -> Iterator[pd.DataFrame]:
         The file cannot be read, or holds something else than points where `points` is asked for.
     """
     path, said = ask.file
+    wish = ask.sampling.negatives
     frame = read_features(path, said, where=ask.sampling.where)
     if ask.sampling.method == "points":
         frame = frame.explode(index_parts=False, ignore_index=True)
@@ -46,7 +48,20 @@ def sample(ask: Ask) -> Iterator[pd.DataFrame]:
     # Two points of one pixel make one chip: the western one's columns count, then the southern one's.
     order = np.lexsort((lat, lon))
     apart = ["crs", "x", "y", *sorted(ask.dated & set(found.columns))]
-    yield found.iloc[order].drop_duplicates(apart, ignore_index=True)
+    if wish is None:
+        yield found.iloc[order].drop_duplicates(apart, ignore_index=True)
+        return
+    everything = frame if ask.sampling.where is None else read_features(path, said)
+    without = negatives(lon, lat, everything.geometry.to_numpy(), ask, wish)
+    rows = without.pop("of").to_numpy()
+    for name in set(found.columns) - set(without.columns):
+        without[name] = found[name].to_numpy()[
+            rows
+        ]  # such as the date of the event that did not happen there
+    found = found.iloc[order]
+    yield pd.concat([found.assign(negative=False), without.assign(negative=True)]).drop_duplicates(
+        apart, ignore_index=True
+    )
 
 
 def centres(frame: gpd.GeoDataFrame, centre: str) -> tuple[FloatArray, FloatArray]:

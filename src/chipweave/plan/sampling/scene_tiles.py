@@ -41,15 +41,18 @@ def sample(ask: Ask) -> Iterator[pd.DataFrame]:
     grids = [(s, *_grid(s)) for s in _one_a_tile(ask.scenes)]
     shapes = [(math.floor(h / side + _SLACK), math.floor(w / side + _SLACK)) for _, _, _, h, w in grids]
     too_many(sum(r * c for r, c in shapes), ask, "larger chips, or fewer scenes")
-    for (scene, crs, affine, _, _), (rows, cols) in zip(grids, shapes, strict=True):
+    for (scene, crs, affine, high, wide), (rows, cols) in zip(grids, shapes, strict=True):
         row, col = (a.ravel() for a in np.mgrid[0:rows, 0:cols])
         tile = _tile(scene.id)
         frame = pd.DataFrame(
             {"crs": crs, "x": affine.c + col * side, "y": affine.f - row * side, "row": row, "col": col}
         ).astype({"crs": object})
-        yield frame.assign(tile=tile or scene.id, scene=scene.id)[
-            ["crs", "x", "y", *sorted(ask.wanted & {"row", "col", "tile", "scene"})]
-        ]
+        left, top = affine.c, affine.f
+        frame = frame.assign(
+            tile=tile or scene.id, scene=scene.id, scene_tile=tile or scene.id,
+            tile_xmin=left, tile_ymin=top - high, tile_xmax=left + wide, tile_ymax=top,
+        )  # fmt: skip
+        yield frame[["crs", "x", "y", *sorted(ask.wanted & set(frame.columns) - {"crs", "x", "y"})]]
 
 
 def _one_a_tile(scenes: Sequence[Scene]) -> list[Scene]:

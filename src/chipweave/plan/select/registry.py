@@ -58,7 +58,7 @@ def most_candidates(wish: Imagery) -> int:
 
 def timeless(rule: Rule) -> Rule:
     """The same for scenes of no date, for which a time chooses nothing."""
-    return replace(rule, time=ALWAYS) if isinstance(rule, OneDate) else rule
+    return replace(rule, time=ALWAYS) if isinstance(rule, OneDate | Series) else rule
 
 
 def _time(wish: Imagery) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def _composite(wish: Imagery) -> Rule:
 def _series(wish: Imagery) -> Rule:
     steps, asked = wish.series_steps or 1, wish.steps or Steps()
     need = asked.min or (steps if asked.missing == "drop" else 1)
-    return Series(steps, need, duration(wish.select.min_gap or MIN_GAP))
+    return Series(steps, need, duration(wish.select.min_gap or MIN_GAP), **_time(wish))
 
 
 def _periods(wish: Imagery) -> Rule:

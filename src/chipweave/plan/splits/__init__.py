@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from chipweave.plan.splits.base import BufferDrop, SplitMethod, SplitResult, gap, yielding_order
+from chipweave.plan.splits.base import (
+    BufferDrop,
+    Method,
+    SplitMethod,
+    SplitResult,
+    Units,
+    gap,
+    yielding_order,
+)
 from chipweave.plan.splits.blocks import assign, block_ids
+from chipweave.plan.splits.methods import METHODS, split_places
+from chipweave.plan.splits.options import Options
+from chipweave.plan.splits.pins import Pins
 
-__all__ = ["BufferDrop", "SplitMethod", "SplitResult", "assign", "block_ids", "gap", "yielding_order"]
+__all__ = [
+    "METHODS", "BufferDrop", "Method", "Options", "Pins", "SplitMethod", "SplitResult", "Units", "assign", "block_ids",
+    "gap", "split_places", "yielding_order",
+]  # fmt: skip

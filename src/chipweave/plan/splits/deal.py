@@ -45,6 +45,12 @@ class Layout:
         excepted.
     drop_both
         Whether both sides of a border give way.
+    cluster
+        (n,) each place's cluster.
+    old
+        (b,) blocks of an earlier assignment: beside a new one the new one gives way.
+    fixed
+        (b,) the split of blocks that are not dealt, -1 where they are.
     """
 
     names: NDArray[np.str_]
@@ -54,6 +60,9 @@ class Layout:
     start: Ints
     near: Ints
     drop_both: bool
+    cluster: Ints
+    old: Bools
+    fixed: Ints
 
     @property
     def n_blocks(self) -> int:
@@ -66,7 +75,17 @@ class Layout:
         return int(self.weight.sum())
 
     @classmethod
-    def of(cls, names: NDArray[np.str_], of: Ints, i: Ints, j: Ints, *, drop_both: bool) -> Layout:
+    def of(
+        cls,
+        names: NDArray[np.str_],
+        of: Ints,
+        i: Ints,
+        j: Ints,
+        *,
+        drop_both: bool,
+        old: Bools | None = None,
+        fixed: Ints | None = None,
+    ) -> Layout:
         """Cluster the places.
 
         Parameters
@@ -79,6 +98,8 @@ class Layout:
             (m,) pairs of places of different blocks that are closer than the buffer.
         drop_both
             Whether both sides of a border give way.
+        old, fixed
+            (b,) as the class says; none are by default.
         """
         n_blocks = len(names)
         place, other = np.concatenate([i, j]), of[np.concatenate([j, i])]
@@ -86,29 +107,46 @@ class Layout:
         bounds = np.searchsorted(contacts, np.arange(len(of) + 1) * n_blocks)
         around = contacts % n_blocks
         clusters: dict[tuple[int, bytes], int] = {}
+        cluster = np.empty(len(of), np.int64)
         for number, block in enumerate(of.tolist()):
             key = (block, around[bounds[number] : bounds[number + 1]].tobytes())
-            clusters[key] = clusters.get(key, 0) + 1
+            cluster[number] = clusters.setdefault(key, len(clusters))
         near = [np.frombuffer(data, np.int64) for _, data in clusters]
         return cls(
             names=names,
             weight=np.bincount(of, minlength=n_blocks),
             own=np.array([block for block, _ in clusters], np.int64),
-            size=np.array(list(clusters.values()), np.int64),
+            size=np.bincount(cluster, minlength=len(clusters)),
             start=np.concatenate([[0], np.cumsum([len(n) for n in near])]).astype(np.int64),
             near=np.concatenate([*near, np.empty(0, np.int64)]),
             drop_both=drop_both,
+            cluster=cluster,
+            old=np.zeros(n_blocks, bool) if old is None else old,
+            fixed=np.full(n_blocks, -1, np.int64) if fixed is None else fixed,
         )
+
+    def stays(self, splits: Ints) -> Bools:
+        """Clusters that are kept after the gap, (c,), where block k goes to `splits[k]`."""
+        theirs = splits[self.near]
+        reach = np.diff(self.start)
+        facing = np.repeat(splits[self.own], reach)
+        loses = (theirs != facing) if self.drop_both else (theirs > facing)
+        if self.old.any():
+            mine_old, their_old = np.repeat(self.old[self.own], reach), self.old[self.near]
+            loses = np.where(mine_old == their_old, loses, (theirs != facing) & their_old)
+        before = np.concatenate([[0], np.cumsum(loses)])
+        return np.asarray(before[self.start[1:]] == before[self.start[:-1]])
 
     def kept(self, splits: Ints, n_splits: int) -> Ints:
         """Places that each split keeps after the gap, (s,), where block k goes to `splits[k]`."""
-        mine = splits[self.own]
-        theirs = splits[self.near]
-        facing = np.repeat(mine, np.diff(self.start))
-        loses = (theirs != facing) if self.drop_both else (theirs > facing)
-        before = np.concatenate([[0], np.cumsum(loses)])
-        stays = before[self.start[1:]] == before[self.start[:-1]]
-        return np.bincount(mine[stays], weights=self.size[stays], minlength=n_splits).astype(np.int64)
+        stays = self.stays(splits)
+        own = splits[self.own[stays]]
+        return np.bincount(own, weights=self.size[stays], minlength=n_splits).astype(np.int64)
+
+    @property
+    def bound(self) -> bool:
+        """Whether some blocks are not dealt freely."""
+        return bool((self.fixed >= 0).any() or self.old.any())
 
 
 def deal(layout: Layout, fractions: Floats, *, tolerance: float, seed: int) -> Ints | None:
@@ -128,26 +166,28 @@ def deal(layout: Layout, fractions: Floats, *, tolerance: float, seed: int) -> I
     Returns
     -------
     ndarray or None
-        (b,) the split of each block; None where every assignment leaves a split empty.
+        (b,) the split of each block; None where every assignment leaves a split empty, or where blocks are
+        bound and none was found that does not.
     """
     goal = tolerance / 4
-    best, score = np.zeros(layout.n_blocks, np.int64), (len(fractions), 1.0)
+    best, score = np.maximum(layout.fixed, 0), (len(fractions), 1.0)
     for attempt in range(_ORDERS):
-        for splits in _deals(layout, fractions, _order(layout.names, seed, attempt)):
+        for splits in _deals(layout, fractions, seeded_order(layout.names, seed, attempt)):
             this = _score(layout, splits, fractions)
             if this < score:
                 best, score = splits, this
             if score <= (0, goal):
                 return best
-    if score[0]:
-        spread = _spread(layout, len(fractions), _order(layout.names, seed, _ORDERS))
+    if score[0] and not layout.bound:
+        spread = _spread(layout, len(fractions), seeded_order(layout.names, seed, _ORDERS))
         if spread is None:
             return None
         best = spread
-    return _touch_up(layout, best, fractions, goal, _order(layout.names, seed, _ORDERS))
+    best = _touch_up(layout, best, fractions, goal, seeded_order(layout.names, seed, _ORDERS))
+    return None if layout.bound and (layout.kept(best, len(fractions)) == 0).any() else best
 
 
-def _order(names: NDArray[np.str_], seed: int, attempt: int) -> Ints:
+def seeded_order(names: NDArray[np.str_], seed: int, attempt: int) -> Ints:
     """Blocks in an order that depends on their ids, the seed and nothing else."""
     text = [hashlib.blake2b(f"{seed}:{attempt}:{name}".encode(), digest_size=16).digest() for name in names]
     return np.array(sorted(range(len(text)), key=text.__getitem__), np.int64)
@@ -164,7 +204,8 @@ def _deals(layout: Layout, fractions: Floats, order: Ints) -> Iterator[Ints]:
     log_target = np.log(fractions)
     for _ in range(_ROUNDS):
         target = np.exp(log_target - log_target.max())
-        splits = _deal_once(layout.weight, np.rint(target / target.sum() * _UNIT).astype(np.int64), order)
+        parts = np.rint(target / target.sum() * _UNIT).astype(np.int64)
+        splits = _deal_once(layout.weight, parts, order, layout.fixed)
         yield splits
         kept = layout.kept(splits, len(fractions))
         # A split with nothing left is asked for as if half a place had been.
@@ -172,11 +213,14 @@ def _deals(layout: Layout, fractions: Floats, order: Ints) -> Iterator[Ints]:
         log_target = log_target + 0.7 * np.log(fractions / shares)
 
 
-def _deal_once(weight: Ints, target: Ints, order: Ints) -> Ints:
+def _deal_once(weight: Ints, target: Ints, order: Ints, fixed: Ints) -> Ints:
     """Each block goes to the split that is furthest behind its part of what has been dealt so far."""
-    splits = np.zeros(len(weight), np.int64)
+    splits = np.maximum(fixed, 0)
     parts, whole = [int(t) for t in target], int(target.sum())
-    have, dealt = [0] * len(parts), 0
+    bound = fixed >= 0
+    have = [int(weight[bound & (fixed == s)].sum()) for s in range(len(parts))]
+    dealt = sum(have)
+    order = order[~bound[order]]
     for block, places in zip(order.tolist(), weight[order].tolist(), strict=True):
         dealt += places
         behind = [part * dealt - mine * whole for part, mine in zip(parts, have, strict=True)]
@@ -190,10 +234,11 @@ def _touch_up(layout: Layout, splits: Ints, fractions: Floats, goal: float, orde
     """Move single blocks while that brings the shares closer, until they are close enough."""
     best, score = splits.copy(), _score(layout, splits, fractions)
     steps = min(_STEPS, _WORK // (len(layout.near) + len(layout.own)))
+    free = order[layout.fixed[order] < 0].tolist()
     moved = True
     while moved:
         moved = False
-        for block in order.tolist():
+        for block in free:
             for to in range(len(fractions)):
                 if score <= (0, goal) or steps <= 0:
                     return best

@@ -1,0 +1,232 @@
+"""How alike neighbours are: the empirical variogram of values on places and its range, and Moran's I.
+
+The variogram γ(h) is half the mean squared difference of values a distance h apart (Matheron, 1963; for several values
+at a place the sum over them). It grows from the nugget to the sill; where it is there, two places know nothing of each
+other. Moran's I (Moran, 1950) is the correlation of values with those of their neighbours: 1 alike, 0 by chance, -1
+opposite.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chipweave.plan.distance import earth_centred
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_RADIUS = 6_371_008.8
+_PAIRED = 2_500
+"""Places of which all pairs are looked at."""
+_CENTRES = 2_500
+_NEIGHBOURS = 64
+"""Places whose so many nearest are looked at: short distances would else be rare."""
+_BINS = 40
+_FEW = 30
+"""Pairs that a bin needs to be believed."""
+_RANGES = 400
+
+MODELS = ("spherical", "exponential")
+
+
+@dataclass(frozen=True, slots=True)
+class Variogram:
+    """An empirical variogram and the model that fits it best.
+
+    Parameters
+    ----------
+    lag_m, gamma, pairs
+        (b,) mean distance in metres, semivariance and number of pairs, by bin.
+    model
+        ``spherical``, ``exponential`` (its range is where it reaches 95 % of the sill), or ``flat`` where nothing
+        depends on distance.
+    nugget, sill
+        Semivariance at distance zero, and far away (nugget included).
+    range_m
+        Distance from which values know nothing of each other; 0 for a flat one.
+    reached
+        Whether that distance lies inside of what was looked at.
+    """
+
+    lag_m: Floats
+    gamma: Floats
+    pairs: Ints
+    model: str
+    nugget: float
+    sill: float
+    range_m: float
+    reached: bool
+
+
+def variogram(
+    lon: Floats, lat: Floats, values: Floats, *, seed: int = 0, reach_m: float | None = None
+) -> Variogram:
+    """Variogram of values on places.
+
+    Parameters
+    ----------
+    lon, lat
+        (n,) centres in degrees, in an order that does not depend on how rows came.
+    values
+        (n,) or (n, c), finite: say the shares of c classes.
+    seed
+        Of which places are looked at where there are many.
+    reach_m
+        Longest distance looked at; half the extent of the places if None, beyond which pairs tell of edges.
+
+    Raises
+    ------
+    ValueError
+        Fewer than three places, or a value that is not finite.
+    """
+    values = np.asarray(values, float).reshape(len(lon), -1)
+    if len(lon) < 3:
+        raise ValueError(f"{len(lon)} places have no variogram: it takes three")
+    if not np.isfinite(values).all():
+        raise ValueError("a variogram needs finite values")
+    points = earth_centred(lon, lat)
+    reach = _extent(points) / 2 if reach_m is None else reach_m
+    metres, half = _pairs(points, values, seed, reach)
+    lag, gamma, count = _binned(metres, half, reach)
+    if not len(lag) or gamma.max(initial=0.0) <= 0:
+        sill = float(values.var(axis=0).sum())
+        return Variogram(lag, gamma, count, "flat", sill, sill, 0.0, reached=True)
+    return _fitted(lag, gamma, count)
+
+
+def _extent(points: Floats) -> float:
+    """Diagonal of the box about points on the earth: about their largest distance."""
+    chord = float(np.linalg.norm(np.ptp(points, axis=0)))
+    return 2 * _RADIUS * math.asin(min(chord / (2 * _RADIUS), 1.0))
+
+
+def _pairs(points: Floats, values: Floats, seed: int, reach: float) -> tuple[Floats, Floats]:
+    """Distances and half squared differences of pairs: of all of some places, and of near ones of some others."""
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - dear to import
+
+    n = len(points)
+    rng = np.random.Generator(
+        np.random.PCG64(int.from_bytes(hashlib.sha256(f"pairs:{seed}".encode()).digest()[:8]))
+    )
+    some = np.sort(rng.permutation(n)[:_PAIRED])
+    one, two = np.triu_indices(len(some), 1)
+    parts = [(some[one], some[two])]
+    if n > _PAIRED:
+        centres = np.sort(rng.permutation(n)[:_CENTRES])
+        _, near = cKDTree(points).query(points[centres], k=min(_NEIGHBOURS, n))
+        i, j = np.repeat(centres, near.shape[1]), near.ravel()
+        parts.append((i[i != j], j[i != j]))
+    metres, half = [], []
+    for i, j in parts:
+        for start in range(0, len(i), 500_000):
+            a, b = i[start : start + 500_000], j[start : start + 500_000]
+            chord = np.linalg.norm(points[a] - points[b], axis=1)
+            far = 2 * _RADIUS * np.arcsin(np.minimum(chord / (2 * _RADIUS), 1.0))
+            near_enough = far <= reach
+            a, b = a[near_enough], b[near_enough]
+            metres.append(far[near_enough])
+            half.append(np.sum((values[a] - values[b]) ** 2, axis=1) / 2)
+    return np.concatenate(metres), np.concatenate(half)
+
+
+def _binned(metres: Floats, half: Floats, reach: float) -> tuple[Floats, Floats, Ints]:
+    """Means by bins of distance, finer at short ones; bins with few pairs are left out."""
+    if not len(metres):
+        return np.empty(0), np.empty(0), np.empty(0, np.int64)
+    edges = reach * np.linspace(0, 1, _BINS + 1) ** 1.5
+    which = np.clip(np.searchsorted(edges, metres, "right") - 1, 0, _BINS - 1)
+    count = np.bincount(which, minlength=_BINS)
+    enough = count >= min(_FEW, max(1, len(metres) // (4 * _BINS)))
+    count = count[enough]
+    lag = np.bincount(which, metres, _BINS)[enough] / count
+    gamma = np.bincount(which, half, _BINS)[enough] / count
+    return lag, gamma, count.astype(np.int64)
+
+
+def _fitted(lag: Floats, gamma: Floats, count: Ints) -> Variogram:
+    """The model with the least weighted error, its range looked for on a fine grid.
+
+    A bin counts by its pairs and the less the farther it is (Cressie, 1985, with γ² ~ lag), since ranges show at short
+    distances.
+    """
+    weight = np.sqrt(count / count.sum()) / np.maximum(
+        lag, lag[lag > 0].min(initial=1.0) if (lag > 0).any() else 1.0
+    )
+    ranges = np.geomspace(max(float(lag[lag > 0].min(initial=1.0)) / 4, 1e-3), float(lag.max()) * 3, _RANGES)
+    best = (math.inf, "", 0.0, 0.0, 0.0)
+    for model in MODELS:
+        for reach in ranges.tolist():
+            error, nugget, partial = _solved(shape(model, lag, reach), gamma, weight)
+            if error < best[0] * (1 - 1e-9):
+                best = error, model, nugget, partial, reach
+    _, model, nugget, partial, reach = best
+    sill = nugget + partial
+    if partial <= 1e-9 * max(sill, 1e-300):
+        return Variogram(lag, gamma, count, "flat", nugget, nugget, 0.0, reached=True)
+    return Variogram(lag, gamma, count, model, nugget, sill, reach, reached=reach <= float(lag.max()))
+
+
+def shape(model: str, lag: Floats, range_m: float) -> Floats:
+    """How much of the way from nugget to sill a model has gone at some distances, 0 to 1.
+
+    ``spherical``: 1.5 h/a - 0.5 (h/a)³ up to the range a. ``exponential``: 1 - exp(-3 h/a), 95 % at a.
+    """
+    part = lag / range_m
+    if model == "spherical":
+        return np.asarray(np.where(part < 1, 1.5 * part - 0.5 * part**3, 1.0))
+    return np.asarray(1 - np.exp(-3 * part))
+
+
+def _solved(grown: Floats, gamma: Floats, weight: Floats) -> tuple[float, float, float]:
+    """Least squares of nugget + partial × shape, neither below zero: error, nugget, partial sill."""
+    w2 = weight**2
+    best = (math.inf, 0.0, 0.0)
+    s1, sx, sy = w2.sum(), (w2 * grown).sum(), (w2 * gamma).sum()
+    sxx, sxy = (w2 * grown**2).sum(), (w2 * grown * gamma).sum()
+    det = s1 * sxx - sx**2
+    options = [(sy / s1, 0.0), (0.0, sxy / sxx if sxx > 0 else 0.0)]
+    if det > 1e-12 * s1 * sxx:
+        options.append(((sxx * sy - sx * sxy) / det, (s1 * sxy - sx * sy) / det))
+    for nugget, partial in options:
+        if nugget >= 0 and partial >= 0:
+            error = float((w2 * (gamma - nugget - partial * grown) ** 2).sum())
+            best = min(best, (error, float(nugget), float(partial)))
+    return best
+
+
+def neighbours(lon: Floats, lat: Floats, within_m: float) -> tuple[Ints, Ints]:
+    """Pairs of places whose centres are at most a distance apart, i < j, each once."""
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - dear to import
+
+    chord = 2 * _RADIUS * math.sin(min(within_m / (2 * _RADIUS), math.pi / 2))
+    pairs = cKDTree(earth_centred(lon, lat)).query_pairs(chord, output_type="ndarray")
+    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    return pairs[order, 0].astype(np.int64), pairs[order, 1].astype(np.int64)
+
+
+def morans_i(values: Floats, i: Ints, j: Ints) -> float:
+    """Moran's I of values over pairs of neighbours, all of one weight.
+
+    Parameters
+    ----------
+    values
+        (n,) or (n, c); several values at a place are summed over, above and below the line.
+    i, j
+        (m,) pairs, each once.
+
+    Returns
+    -------
+    float
+        From about -1 to 1; NaN where there are no pairs, or values do not differ.
+    """
+    z = np.asarray(values, float).reshape(len(values), -1)
+    z = z - z.mean(axis=0)
+    spread = float(np.sum(z**2))
+    if not len(i) or spread <= 0:
+        return math.nan
+    return float(len(z) / len(i) * np.einsum("mc,mc->", z[i], z[j]) / spread)
