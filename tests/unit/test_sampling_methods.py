@@ -637,6 +637,29 @@ def test_countries_of_real_outlines(tmp_path):
     assert found["within"].isna().to_dict() == {iso: iso in {"PRT", "FJI"} for iso in where}
 
 
+def test_ecoregions_of_real_outlines(tmp_path):
+    """Each place is in the ecoregion whose outline, as shapely reads it, contains its centre."""
+    file = shared_data() / "real" / "boundaries" / "ecoregions2017_simplified" / "Ecoregions2017.shp"
+    where = {"jura": (6.0, 47.06), "taiga": (25.9, 61.5), "alps": (9.8, 46.6), "atlantic": (-30.0, 40.0)}
+    lon, lat = zip(*where.values(), strict=True)
+    name = points(tmp_path, lon, lat, called=list(where))
+    wish = {
+        "eco": {"file": str(file), "column": "ECO_NAME"},
+        "biome": {"file": str(file), "column": "BIOME_NUM"},
+    }
+    chips = {"key": "{called}", "sampling": {"method": "points", "file": name}}
+    found = places(tmp_path, chips, EVERYWHERE, attributes=wish).set_index("key")
+    regions = gpd.read_file(file)
+    for key, at in where.items():
+        own = regions[regions.contains(shapely.Point(at))]
+        assert (
+            found.loc[key, ["eco", "biome"]].dropna().tolist()
+            == own[["ECO_NAME", "BIOME_NUM"]].to_numpy().ravel().tolist()
+        )
+    assert found["eco"].nunique() == 3
+    assert found["eco"].isna().to_dict() == {key: key == "atlantic" for key in where}
+
+
 def test_a_table_of_keys_gives_attributes_by_key(tmp_path):
     keys = places(tmp_path, {})["key"].tolist()
     table = pd.DataFrame({"key": keys[:5], "date": pd.Timestamp("2021-06-01"), "x1": range(5)})
