@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -10,6 +11,7 @@ from chipweave.audit.alignment import check_alignment
 from chipweave.audit.completeness import check_completeness
 from chipweave.audit.duplicates import Fingerprints
 from chipweave.audit.files import check_files
+from chipweave.audit.geometry import Spacing
 from chipweave.audit.grids import Grids
 from chipweave.audit.leakage import Across, look_across
 from chipweave.audit.picked import NUMBER, pick
@@ -18,7 +20,7 @@ from chipweave.audit.report import BROKEN, Check, Findings, Report
 from chipweave.audit.scan import Scan, Watcher, scan_tars, scan_zarr
 from chipweave.audit.splits import buffer_of, check_leakage, check_splits
 from chipweave.audit.stats import check_stats
-from chipweave.audit.tables import check_ledger, load_index, load_rules
+from chipweave.audit.tables import Index, Rules, check_ledger, load_index, load_rules
 from chipweave.audit.tars import check_shards
 from chipweave.audit.zarrs import Stores
 from chipweave.errors import UsageError
@@ -95,8 +97,29 @@ def verify(
         return Report(str(folder), checks)
     rules, check = load_rules(folder)
     checks += [check, check_ledger(folder, index)]
-    prints = Fingerprints() if leakage else None
-    grids, picked = (Grids(), pick(index, number)) if alignment else (None, None)
+    wanted = _Wanted(leakage, alignment, completeness, number)
+    found, spacing = _checks(folder, index, rules, wanted)
+    report = Report(str(folder), [*checks, *found])
+    if picture is not None:
+        draw(Path(picture), folder, index.frame, spacing, buffer_of(rules), report)
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Which further audits are asked for: as the arguments of `verify`."""
+
+    leakage: bool
+    alignment: bool
+    completeness: bool
+    number: int
+
+
+def _checks(folder: Path, index: Index, rules: Rules, wanted: _Wanted) -> tuple[list[Check], Spacing | None]:
+    """Checks that read samples, and those of splits, sources and the plan; and distances across splits."""
+    checks: list[Check] = []
+    prints = Fingerprints() if wanted.leakage else None
+    grids, picked = (Grids(), pick(index, wanted.number)) if wanted.alignment else (None, None)
     watchers: list[Watcher] = [w for w in (prints, grids, picked) if w is not None]
     scan = Scan(index, rules, Stores.open(folder, index), watchers=watchers)
     if any(index.column("shard")):
@@ -110,20 +133,17 @@ def verify(
     check, sites = check_leakage(index, rules, scan.twins, scan.doubles)
     checks.append(check)
     spacing = None
-    if leakage and sites is not None:
+    if wanted.leakage and sites is not None:
         across = _guarded("neighbours", look_across, sites, rules.split, buffer_of(rules), prints)
         spacing = across.spacing if isinstance(across, Across) else None
         checks += across.checks if isinstance(across, Across) else [across]
     if grids is not None and picked is not None:
         found = _guarded("source", check_alignment, folder, picked)
         checks += [grids.check(), *([found] if isinstance(found, Check) else found)]
-    if completeness:
+    if wanted.completeness:
         there = _guarded("planned", check_completeness, folder, index)
         checks += [there] if isinstance(there, Check) else there
-    report = Report(str(folder), checks)
-    if picture is not None:
-        draw(Path(picture), folder, index.frame, spacing, buffer_of(rules), report)
-    return report
+    return checks, spacing
 
 
 def _guarded(name: str, look: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Check:

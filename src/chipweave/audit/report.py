@@ -68,7 +68,7 @@ class Report:
         if said["warn"]:
             text += f"; read what {', '.join(said['warn'])} {'says' if len(said['warn']) == 1 else 'say'}"
         if said["skip"]:
-            text += f"; {', '.join(said['skip'])} could not be looked at"
+            text += f"; not looked at: {', '.join(said['skip'])}"
         return text
 
     def to_dict(self) -> dict[str, Any]:

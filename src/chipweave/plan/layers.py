@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -94,12 +94,8 @@ def build_layers(
         Where `max_cloud` or `mask: blank` stands over scenes without their mask, or the recipe's licence is weaker than
         a source's.
     """
-    specs: list[LayerSpec] = []
-    imagery: dict[str, LayerRead] = {}
-    limits: dict[str, Limits] = {}
-    labels: dict[str, LabelSource] = {}
+    made = _Made()
     by_layer: dict[str, dict[str, Scene]] = {r.layer: {} for r in requests}
-    methods: dict[str, Mapping[str, Method]] = {}
     for scene in scenes:
         by_layer[scene.layer][scene.id] = scene
     target = _target_area(loaded, centre, loaded.recipe.chips.metres_per_pixel)
@@ -109,19 +105,14 @@ def build_layers(
             own = list(by_layer[request.layer].values())
             areas = _source_areas(own, request, centre)
             if request.kind == "imagery":
-                own_target = _target_area(loaded, centre, _grid(loaded, request.layer)[1])
-                read, mask_spec = _imagery(loaded, request, own, areas, own_target)
-                imagery[request.layer] = replace(read, loader=loader)
-                limits[request.layer] = own_limits = _limits(loaded, request.layer)
-                if request.collection is not None and request.collection.static:
-                    limits[request.layer] = replace(own_limits, rule=timeless(own_limits.rule))
-                methods[request.layer] = read.methods
-                specs += [_imagery_spec(loaded, request), *mask_spec]
+                made.picture(loaded, request, own, areas, centre, loader)
             else:
-                label = label_source(loaded, request, own, areas, target, loader, stores, places)
-                labels[request.layer] = label
-                methods[request.layer] = {label.band: label.method} if isinstance(label, LabelRead) else {}
-                specs += _declared(loaded, request.layer, label.specs)
+                made.label(
+                    loaded,
+                    request.layer,
+                    label_source(loaded, request, own, areas, target, loader, stores, places),
+                )
+    specs, imagery, limits, labels = made.specs, made.imagery, made.limits, made.labels
     rasters = [name for name, label in labels.items() if isinstance(label, LabelRead)]
     texts = text_sources(loaded, specs, centre, rasters)
     specs += [spec for text in texts.values() for spec in text.specs]
@@ -136,7 +127,43 @@ def build_layers(
         texts, dated=tuple(r.layer for r in requests if _is_dated(r)), aged=aged_layers(loaded),
     )  # fmt: skip
     check_licence(loaded.recipe.licence, owed(specs))
-    return BuildLayers(kept_apart(specs), reads, blank, methods, remap_notes(loaded, labels))
+    return BuildLayers(kept_apart(specs), reads, blank, made.methods, remap_notes(loaded, labels))
+
+
+@dataclass(slots=True)
+class _Made:
+    """Layers as they are decided one by one: their members, and how each is read."""
+
+    specs: list[LayerSpec] = field(default_factory=list)
+    imagery: dict[str, LayerRead] = field(default_factory=dict)
+    limits: dict[str, Limits] = field(default_factory=dict)
+    labels: dict[str, LabelSource] = field(default_factory=dict)
+    methods: dict[str, Mapping[str, Method]] = field(default_factory=dict)
+
+    def picture(
+        self,
+        loaded: LoadedRecipe,
+        request: LayerRequest,
+        scenes: Sequence[Scene],
+        areas: Mapping[str, float],
+        centre: tuple[float, float],
+        loader: str,
+    ) -> None:
+        """Add an imagery layer and its mask."""
+        target = _target_area(loaded, centre, _grid(loaded, request.layer)[1])
+        read, mask_spec = _imagery(loaded, request, scenes, areas, target)
+        limits = _limits(loaded, request.layer)
+        if request.collection is not None and request.collection.static:
+            limits = replace(limits, rule=timeless(limits.rule))
+        self.imagery[request.layer], self.limits[request.layer] = replace(read, loader=loader), limits
+        self.methods[request.layer] = read.methods
+        self.specs += [_imagery_spec(loaded, request), *mask_spec]
+
+    def label(self, loaded: LoadedRecipe, layer: str, source: LabelSource) -> None:
+        """Add a label layer."""
+        self.labels[layer] = source
+        self.methods[layer] = {source.band: source.method} if isinstance(source, LabelRead) else {}
+        self.specs += _declared(loaded, layer, source.specs)
 
 
 def _declared(loaded: LoadedRecipe, layer: str, specs: Sequence[LayerSpec]) -> list[LayerSpec]:
