@@ -5,6 +5,8 @@ TESTS ?= tests
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
+# What is imported is compiled and kept then; all else of the packages never is, and they are installed sooner.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help demo test test-slow check bench bench-peers docs constraints clean
 
 help: ## List the targets
@@ -13,22 +15,22 @@ help: ## List the targets
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("chipweave needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e .
 	touch $@
 
 $(VENV)/.test: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[test]'
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
 	touch $@
 
 demo: $(VENV)/.run ## Build, verify and draw a dataset from a small synthetic Earth
 	$(BIN)/chipweave demo
 
 test: $(VENV)/.test ## Run the tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-slow: $(VENV)/.test ## Kills, resumes, fuzzing: the long proofs
 	$(BIN)/python -m pytest -q -m slow
@@ -40,12 +42,12 @@ check: $(VENV)/.dev ## Lint and types
 
 $(VENV)-bench/.run: pyproject.toml constraints.txt
 	test -x $(VENV)-bench/bin/python || $(PYTHON) -m venv $(VENV)-bench
-	$(VENV)-bench/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(VENV)-bench/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	touch $@
 
 $(VENV)-peers/.run:
 	test -x $(VENV)-peers/bin/python || $(PYTHON) -m venv $(VENV)-peers
-	$(VENV)-peers/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 torchvision==0.28.0 rslearn einops
+	$(VENV)-peers/bin/python -m pip install --quiet --no-compile --disable-pip-version-check torch==2.13.0 torchvision==0.28.0 rslearn einops
 	touch $@
 
 bench: $(VENV)-bench/.run ## Measure against stated limits; writes benchmarks/latest.json

@@ -75,11 +75,13 @@ def measure(
     figures = {row.key: before.get(row.key) for row in report.ROWS}
     extra = {k: v for k, v in before.items() if k not in figures}
     reasons: dict[str, str] = dict(extra.pop("reasons", {}))
+    taken: dict[str, str] = dict(extra.pop("taken", {}))
     failed = False
     for name in names:
         sys.stderr.write(f"{name} …\n")
         got, reason, broke = run_part(name, quick=quick, rounds=rounds)
         failed |= broke
+        taken[name] = f"{datetime.now(UTC).date().isoformat()}, {rounds}"
         for row in report.ROWS:
             if row.part != name:
                 continue
@@ -88,7 +90,7 @@ def measure(
             if figures[row.key] is None:
                 reasons[row.key] = reason or shared.why_not() or "not measured"
         extra |= {k: v for k, v in got.items() if k not in figures}
-    return {**figures, **extra, "reasons": reasons}, failed
+    return {**figures, **extra, "reasons": reasons, "taken": taken}, failed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -183,8 +183,25 @@ def table(figures: Mapping[str, Any]) -> str:
         "",
         *(f"{k:<40}{shown(v):>14}" for k, v in figures.items() if k not in known and not isinstance(v, dict)),
     ]
+    lines += ["", *("".join(f"{cell:>16}" for cell in row) for row in curve(figures))]
     lines += [f"{key}: {why}" for key, why in figures.get("reasons", {}).items()]
     return "\n".join(lines) + "\n"
+
+
+def curve(figures: Mapping[str, Any]) -> list[list[str]]:
+    """What splitting costs as places grow: a head, and a row a case of `benchmarks.splits`; empty if not measured.
+
+    CPU seconds by places, how many times as much the last ten times the places took, and the peak of the largest.
+    """
+    cases: Mapping[str, Mapping[str, float]] = figures.get("split_curve") or {}
+    rows = []
+    for case, cost in cases.items():
+        sizes = sorted((key for key in cost if key.isdigit()), key=int)
+        if not rows:
+            rows.append(["method", *(f"{int(n):,} places" for n in sizes), "growth", "peak MB"])
+        growth = cost[sizes[-1]] / cost[sizes[-2]] if len(sizes) > 1 else None
+        rows.append([case, *(f"{cost[n]:.2f}" for n in sizes), shown(growth), shown(cost["peak_mb"])])
+    return rows
 
 
 def page(figures: Mapping[str, Any]) -> str:
@@ -192,17 +209,23 @@ def page(figures: Mapping[str, Any]) -> str:
     rows = []
     for row in ROWS:
         limit, keeps = row.limit(figures)
-        rows.append(
-            f"| `{row.key}` | {shown(figures.get(row.key))} | {limit} | {verdict(keeps)} | {row.how} |"
-        )
+        value = figures.get(row.key)
+        taken = "–" if value is None else figures.get("taken", {}).get(row.part, "–")
+        rows.append(f"| `{row.key}` | {shown(value)} | {limit} | {verdict(keeps)} | {taken} | {row.how} |")
     reasons = [f"- `{key}`: {why}" for key, why in figures.get("reasons", {}).items()]
     return _PAGE.format(
         date=figures.get("date", "–"), cores=figures.get("cores", "–"), gdal=figures.get("gdal", "–"),
-        python=figures.get("python", "–"), rounds=figures.get("rounds", "–"), world=figures.get("world", "–"),
+        python=figures.get("python", "–"), world=figures.get("world", "–"),
         versions=", ".join(f"{k} {v}" for k, v in figures.get("versions", {}).items()), rows="\n".join(rows),
         share=shown(figures.get("limits_cpu_share")),
+        curve=_markdown(curve(figures)) or "Not measured here.",
         missing="\n".join(["", "Not measured here:", "", *reasons]) if reasons else "",
     )  # fmt: skip
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([*lines[:1], *["|---" + "|---:" * (len(row) - 1) + "|" for row in rows[:1]], *lines[1:]])
 
 
 _PAGE = """# Benchmarks
@@ -212,11 +235,11 @@ processes that ran one after the other in the same round, so they survive a busy
 counts. `two_worker_speedup` and `remote_throughput_*` compare wall time: they want a quiet one. No test times
 anything; `python -m benchmarks --quick`, which the tests run, only shows that the harness works.
 
-Measured {date}: {cores} cores, Python {python}, GDAL {gdal}, {rounds} rounds, world: {world}.
+Measured last {date}: {cores} cores, Python {python}, GDAL {gdal}, world: {world}.
 {versions}
 
-| key | measured | limit | kept | how |
-|---|---:|---|---|---|
+| key | measured | limit | kept | day, rounds | how |
+|---|---:|---|---|---|---|
 {rows}
 {missing}
 
@@ -229,7 +252,15 @@ Measured {date}: {cores} cores, Python {python}, GDAL {gdal}, {rounds} rounds, w
   once.
 - `make bench-peers` installs rslearn into `.venv-peers`; `make bench` finds it there.
 - `python -m benchmarks --only engine --rounds 1` measures one part and leaves the other figures as they were. The
-  parts: engine, build, memory, dates, workers, planning, splits, shards, rslearn, remote.
+  parts: engine, build, memory, dates, workers, planning, splits, shards, rslearn, labels, remote.
+
+## What splitting costs as places grow
+
+CPU seconds of `plan/splits` alone, a process a figure (`benchmarks/splits.py`): squares of 1280 m in eight UTM zones
+with a gap of 200 m, but for the methods that have none by nature. `growth` is what ten times the places cost more:
+10 is linear. The peak is that of a million places, the table and the interpreter included.
+
+{curve}
 
 ## What is in a round of the engine
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from chipweave import __version__, cli_tables, console
-from chipweave.errors import ChipweaveError, VerifyError
+from chipweave.errors import ChipweaveError, NotBuiltError, UsageError, VerifyError
 
 if TYPE_CHECKING:
     from chipweave.audit import Report
@@ -86,30 +86,6 @@ def _run() -> Any:
     return run
 
 
-def _size(n: float) -> str:
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if n < 1000 or unit == "TB":
-            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
-        n /= 1000
-    raise AssertionError  # pragma: no cover - the loop returns
-
-
-def _counts(title: str, counts: Mapping[str, int]) -> list[str]:
-    return [title, *(f"  {name:<28} {n:>8,}" for name, n in counts.items())] if counts else []
-
-
-def _yield_text(result: Mapping[str, Any]) -> str:
-    done = result["state"] == "built"
-    lines = [f"{result['folder']}: {'built' if done else 'planned'}"]
-    rows = {"placed": result["placed"], "written" if done else "kept": result["written" if done else "kept"]}
-    if result["failed"]:
-        rows["failed"] = result["failed"]
-    lines += [f"  {name:<28} {n:>8,}" for name, n in rows.items()]
-    lines += _counts("dropped, by reason", result["dropped"]) + _counts("by split", result["splits"])
-    lines.append(f"{'size' if done else 'expected size'}: {_size(result['bytes'])}")
-    return "\n".join(lines)
-
-
 @app.command(
     epilog=_examples(
         "build recipe.yaml -o data",
@@ -132,12 +108,10 @@ def build(
 ) -> None:
     """Build a dataset from a recipe; a stopped build goes on where it was."""
     run = _run()
-    loaded = _load(recipe, sets, catalog)
-    _emit(
-        run.build(loaded, out, workers=workers, scheduler=scheduler, limit=limit, lock=lock, loader=loader),
-        as_json,
-        _yield_text,
-    )
+    done = run.build(
+        _load(recipe, sets, catalog), out, workers=workers, scheduler=scheduler, limit=limit, lock=lock, loader=loader,
+    )  # fmt: skip
+    _emit(done, as_json, console.yield_text)
 
 
 @app.command(epilog=_examples("plan recipe.yaml -o data", "plan recipe.yaml -o data --json"))
@@ -155,11 +129,8 @@ def plan(
     """Place, search, survey and split; print what a build would yield."""
     run = _run()
     loaded = _load(recipe, sets, catalog)
-    _emit(
-        run.plan(loaded, out, workers=workers, scheduler=scheduler, lock=lock, loader=loader),
-        as_json,
-        _yield_text,
-    )
+    done = run.plan(loaded, out, workers=workers, scheduler=scheduler, lock=lock, loader=loader)
+    _emit(done, as_json, console.yield_text)
 
 
 @app.command(epilog=_examples("check recipe.yaml", "check recipe.yaml --catalog planetary-computer"))
@@ -210,7 +181,6 @@ def recipes(
 ) -> None:
     """List the built-in recipes, or print one."""
     from chipweave import recipe as room  # noqa: PLC0415
-    from chipweave.errors import UsageError  # noqa: PLC0415
 
     found = room.builtin_recipes()
     if name is None:
@@ -337,6 +307,25 @@ def demo(
     _emit(room.run_demo(folder, workers=workers), as_json, room.demo_text)
 
 
+def _add_later(name: str, instead: str) -> None:
+    """Add a command of the contract whose room is not built: it is refused by name, as keys are."""
+
+    @app.command(
+        name, hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True}
+    )
+    def later() -> None:
+        """Not built yet."""
+        raise NotBuiltError(f"the command {name} is known, but not built yet", hint=instead)
+
+
+_add_later(
+    "refresh",
+    "`chipweave verify DIR --completeness` says what the catalog has by now; build into another folder, with "
+    "`split: {previous: DIR}` to keep the splits",
+)
+_add_later("export", "`output: {formats: […]}` in a recipe says what a build writes")
+
+
 def _version(value: bool) -> None:
     if value:
         typer.echo(__version__)
@@ -359,13 +348,21 @@ def _main(
     console.begin(log_format, quiet=quiet)
 
 
-def _stop(error: ChipweaveError, as_json: bool) -> NoReturn:
-    facts = {"error": error.kind, "message": error.message, "hint": error.hint, "exit": error.exit_code}
-    if as_json:
-        typer.echo(json.dumps(facts))
-    console.complain(
-        "\n".join([f"error: {error.message}", *([f"  {error.hint}"] if error.hint else [])]), facts
-    )
+_MisusedError: type[Exception] = typer.BadParameter.__mro__[1]
+"""What the parser says of an unknown command or option, a missing one, a value that is none."""
+
+
+def _misused(error: Any, given: Sequence[str]) -> NoReturn:
+    as_json = "--json" in given
+    if "--log-format=json" in " ".join(given).replace("--log-format json", "--log-format=json"):
+        console.begin(
+            console.LogFormat.JSON, quiet=False
+        )  # an unknown command is found before options are read
+    if as_json or console.in_json():
+        facts = {"error": "usage", "message": error.format_message(), "hint": "", "exit": error.exit_code}
+        console.refuse(facts, as_json=as_json)
+    else:
+        error.show()
     sys.exit(error.exit_code)
 
 
@@ -375,13 +372,20 @@ def _interrupted(signum: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG
     sys.exit(130)
 
 
+def _stop(error: ChipweaveError, as_json: bool) -> NoReturn:
+    console.refuse(error.facts(), as_json=as_json)
+    sys.exit(error.exit_code)
+
+
 def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> NoReturn:
     """Run the command line, or another program of its kind, and leave with the contract's exit code."""
     given = list(sys.argv[1:] if args is None else args)
     # Not KeyboardInterrupt: typer would answer it with exit 1.
     signal.signal(signal.SIGINT, _interrupted)
     try:
-        program(args=given)
+        code = program(args=given, standalone_mode=False)
+    except _MisusedError as error:
+        _misused(error, given)
     except ChipweaveError as error:
         _stop(error, "--json" in given and not isinstance(error, _ToldError))
     except OSError as error:
@@ -391,4 +395,4 @@ def main(args: Sequence[str] | None = None, program: typer.Typer = app) -> NoRet
     finally:  # typer leaves by an exception, too
         console.end()
         gc.freeze()  # the process ends: a last look for what could be freed would cost as much as a hundred chips
-    sys.exit(0)
+    sys.exit(code if type(code) is int else 0)  # `--help` and the like give one

@@ -114,8 +114,11 @@ def add_split(app: typer.Typer, emit: Callable[..., None], epilog: str) -> None:
 
         Every key of a recipe's `split` is an option, too: --angle-deg 30, --folds 5, --cells h3.
         """
+        from chipweave.errors import UsageError  # noqa: PLC0415
         from chipweave.splits import Columns, option_values, split_file  # noqa: PLC0415
 
+        if None not in {by, group} and by != group:
+            raise UsageError("--by and --group name one thing, and say two", hint="give one of them")
         given = {
             "fractions": fractions, "seed": seed, "block_km": block_km, "buffer_m": buffer_m, "by": by or group,
             "stratify": list(stratify) if stratify else None, "override": override, "previous": previous,

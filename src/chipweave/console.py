@@ -1,4 +1,4 @@
-"""What a build says on stderr: bars on a terminal, lines elsewhere, or JSON objects for machines."""
+"""What commands say: a build's yield; on stderr bars on a terminal, lines elsewhere, or JSON objects for machines."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final, TextIO
@@ -21,6 +22,14 @@ EVERY_S: Final = 5.0
 _STEERING: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Control characters but for tab and line end, and those that turn text round: a title from a catalog must not move
 the cursor or colour the screen."""
+
+
+_USER: Final = re.compile(r"([a-z][a-z0-9+.-]*:/{1,3})[^\s/@'\"\\]+@", re.IGNORECASE)
+_SIGNED: Final = re.compile(
+    r"([?&](?:sig|signature|token|access_token|key|api_?key|x-amz-[a-z-]+|x-goog-[a-z-]+)=)[^\s&'\"\\]+",
+    re.IGNORECASE,
+)
+"""Users and signatures of URLs: what a recipe has in the wrong place is shown without them."""
 
 
 class LogFormat(StrEnum):
@@ -63,8 +72,12 @@ class Plain(logging.Formatter):
 
 
 def harmless(text: str) -> str:
-    """The text with control characters shown as question marks."""
-    return _STEERING.sub("?", text)
+    """The text with control characters shown as question marks, and without secrets of URLs."""
+    return _STEERING.sub("?", _unsigned(text))
+
+
+def _unsigned(text: str) -> str:
+    return _SIGNED.sub(r"\1…", _USER.sub(r"\1", text))
 
 
 class Json(logging.Formatter):
@@ -81,7 +94,7 @@ class Json(logging.Formatter):
         if step is not None:
             said |= {"stage": step.stage, "done": step.done, "total": step.total, "unit": step.what}
             said |= {} if step.chips is None else {"chips": step.chips}
-        return json.dumps(said | getattr(record, "facts", {}), ensure_ascii=False)
+        return _unsigned(json.dumps(said | getattr(record, "facts", {}), ensure_ascii=False))
 
 
 class Bars(logging.Handler):
@@ -161,6 +174,8 @@ def begin(form: LogFormat, *, quiet: bool) -> None:
         _handler = logging.StreamHandler(sys.stderr)
         _handler.addFilter(Seldom())
         _handler.setFormatter(Json() if form is LogFormat.JSON else Plain())
+    logging.lastResort = _handler  # what libraries warn of, in the same form
+    logging.getLogger("stamina").setLevel(logging.ERROR)  # of retries: what comes of them is told
     logger = logging.getLogger("chipweave")
     logger.handlers[:] = [_handler]
     logger.propagate = False
@@ -172,10 +187,58 @@ def end() -> None:
     _handler.close()
 
 
+def _size(n: float) -> str:
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if n < 1000 or unit == "TB":
+            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.1f} {unit}"
+        n /= 1000
+    raise AssertionError  # pragma: no cover - the loop returns
+
+
+def _counts(title: str, counts: Mapping[str, int]) -> list[str]:
+    return [title, *(f"  {name:<28} {n:>8,}" for name, n in counts.items())] if counts else []
+
+
+def yield_text(result: Mapping[str, Any]) -> str:
+    """What a plan or a build came to, for a person."""
+    done = result["state"] == "built"
+    lines = [f"{result['folder']}: {'built' if done else 'planned'}"]
+    rows = {"placed": result["placed"], "written" if done else "kept": result["written" if done else "kept"]}
+    if result["failed"]:
+        rows["failed"] = result["failed"]
+    lines += [f"  {name:<28} {n:>8,}" for name, n in rows.items()]
+    lines += _counts("dropped, by reason", result["dropped"]) + _counts("by split", result["splits"])
+    lines.append(f"{'size' if done else 'expected size'}: {_size(result['bytes'])}")
+    return "\n".join(lines)
+
+
+def in_json() -> bool:
+    """Whether stderr is written as JSON."""
+    return isinstance(_handler.formatter, Json)
+
+
+def refuse(facts: dict[str, Any], *, as_json: bool) -> None:
+    """Say why a command did nothing: on stderr, and as an object on stdout where results go there as JSON.
+
+    Parameters
+    ----------
+    facts
+        ``error, message, hint, exit``.
+    as_json
+        Whether results are JSON.
+    """
+    if as_json:
+        sys.stdout.write(_unsigned(json.dumps(facts)) + "\n")
+        sys.stdout.flush()
+    complain(
+        "\n".join([f"error: {facts['message']}", *([f"  {facts['hint']}"] if facts["hint"] else [])]), facts
+    )
+
+
 def complain(text: str, facts: dict[str, Any]) -> None:
     """Say on stderr why a command failed: text, or in JSON logs an object with these facts."""
     end()
-    if isinstance(_handler.formatter, Json):
+    if in_json():
         record = logging.makeLogRecord(
             {
                 "levelname": "ERROR",
@@ -183,7 +246,7 @@ def complain(text: str, facts: dict[str, Any]) -> None:
                 "facts": {k: v for k, v in facts.items() if k != "message"},
             }
         )
-        text = _handler.formatter.format(record)
+        text = Json().format(record)
     else:
         text = harmless(text)
     sys.stderr.write(text + "\n")

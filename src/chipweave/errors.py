@@ -40,6 +40,10 @@ class ChipweaveError(Exception):
         self.message = message
         self.hint = hint
 
+    def facts(self) -> dict[str, object]:
+        """As plain JSON values: kind, message, hint, exit code."""
+        return {"error": self.kind, "message": self.message, "hint": self.hint, "exit": self.exit_code}
+
     def __reduce__(self) -> tuple[object, ...]:
         """Survive pickling: workers raise these in other processes."""
         return (_rebuild, (type(self), self.message, self.hint, self.__dict__))

@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
-from chipweave.errors import ChipweaveError, TransientSourceError
+from chipweave.errors import ChipweaveError, TransientSourceError, UsageError
 from chipweave.pixels import keep_open
 from chipweave.pixels.ahead import ahead
 from chipweave.plan.planning import Executor
@@ -37,6 +37,9 @@ AHEAD = 16
 DEATHS = 3
 """Workers that a task may kill. What killed one is tried again with no other task beside it, so none is blamed for
 another's fault."""
+
+ANSWER_S = 10.0
+"""Seconds within which a scheduler must answer."""
 
 LOOK = 5.0
 """Seconds after which the workers are counted again: they may come and go."""
@@ -88,6 +91,8 @@ def executor(workers: int | None, scheduler: str | None) -> Iterator[Executor]:
     ------
     TransientSourceError
         The scheduler does not answer.
+    UsageError
+        Its address is none.
     """
     if workers == 0 and scheduler is None:
         with keep_open():  # neighbouring batches share files and blocks
@@ -103,13 +108,20 @@ def executor(workers: int | None, scheduler: str | None) -> Iterator[Executor]:
 @contextmanager
 def _connected(scheduler: str) -> Iterator[Any]:
     from distributed import Client  # noqa: PLC0415 - a second of import that serial builds save
+    from distributed.comm.addressing import resolve_address  # noqa: PLC0415
 
     # A scheduler that goes down is a traceback there, after which `_lost` says it in a line.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     try:
-        client = Client(scheduler, timeout="10s")
+        # A client that refuses its address stays open; collected while the next one starts, it locks that one out.
+        resolve_address(scheduler)
+        client = Client(scheduler, timeout=ANSWER_S, set_as_default=False)
     except OSError as error:
         raise TransientSourceError(f"no Dask scheduler answers at {scheduler}: {error}") from error
+    except ValueError as error:
+        raise UsageError(
+            f"--scheduler {scheduler}: {error}", hint="an address is like tcp://10.0.0.1:8786"
+        ) from error
     with client:
         if not client.nthreads():
             log.warning("%s has no workers yet: waiting for some", scheduler)
@@ -137,7 +149,7 @@ def _cluster(count: int) -> Iterator[tuple[Any, Any]]:
                 # The process that workers are forked from may be older than what the caller has set since.
                 env=dict(os.environ), preload=[__name__],
             ) as cluster,
-            Client(cluster) as client,
+            Client(cluster, set_as_default=False) as client,  # the caller may use Dask for something else
         ):  # fmt: skip
             client.register_plugin(_stays_open())
             if watched and "dashboard" in cluster.scheduler.services:

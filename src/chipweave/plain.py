@@ -1,4 +1,4 @@
-"""Text of strangers as one harmless line: titles, credits, class names and tags end up in files that others parse."""
+"""Text of strangers as one harmless line, since it ends up in files that others parse; and values as text."""
 
 from __future__ import annotations
 
@@ -29,3 +29,13 @@ def shortened(text: object, length: int) -> str:
     if len(line) <= length and len(whole) <= _READ * length:
         return line
     return f"{line[: length - 1]}…"
+
+
+def text_of(value: object) -> str:
+    """Text of a value by which things are looked up: of a recipe and of a table the same.
+
+    A whole number has no decimals: a column of them that has gaps holds floats.
+    """
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

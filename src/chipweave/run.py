@@ -31,6 +31,7 @@ from chipweave.progress import Step, tell
 from chipweave.recipe import LoadedRecipe, require_built
 from chipweave.recipe.outcome import Window
 from chipweave.shards import deal, index, ledger, manifest, receipts, records, stats
+from chipweave.shards.damage import readable
 from chipweave.shards.windows import Windows
 from chipweave.weave import Batch, batches_of, label_warnings, offset_warnings, weave_task
 
@@ -106,7 +107,10 @@ class Build:
         """
         limit = self._own.limit
         chips = take_tiles(self._planned.chips, limit, _splits(self._loaded, self._planned.chips))
-        self._batches = batches_of(self._planned, chips, limit, self._loaded.recipe.output.encoding)
+        recipe = self._loaded.recipe
+        self._batches = batches_of(
+            self._planned, chips, limit, recipe.output.encoding, compared=recipe.split is not None
+        )
         self._windows = _windows(self._loaded, self._planned)
 
         def group(batches: Sequence[Batch]) -> list[receipts.Receipt]:
@@ -340,7 +344,7 @@ def _seal(
     for kept, shown in {"": summary.shards, **summary.beside}.items():
         for split, rows in shown.items():
             describe.write_wids(folder, split, rows, loaded.recipe.name, kept)
-    audit_build(folder, (sample.row for sample in hand.samples))
+    audit_build(folder, [sample.row for sample in hand.samples])
     describe.write_report(folder)
     own.stamp("finished")
     own.save(folder)
@@ -366,13 +370,16 @@ def _deal(
 
 
 def _built(folder: Path, own: LockFile) -> dict[str, Any]:
-    splits = pq.read_table(folder / index.NAME, columns=["split"]).column("split").to_pylist()
-    files = json.loads((folder / manifest.NAME).read_text(encoding="utf-8"))["files"]
-    return {
-        "state": "built",
-        **ledger.tally(folder / ledger.NAME),
-        "splits": {s: splits.count(s) for s in deal.split_order(splits)},
-        "bytes": sum(f["bytes"] for f in files.values()),
-        "files": len(files),
-        "warnings": own.warnings,
-    }
+    with readable(folder):
+        splits = pq.read_table(folder / index.NAME, columns=["split"]).column("split").to_pylist()
+        if None in splits:
+            raise ValueError(f"{index.NAME} has samples of no split")
+        files = json.loads((folder / manifest.NAME).read_text(encoding="utf-8"))["files"]
+        return {
+            "state": "built",
+            **ledger.tally(folder / ledger.NAME),
+            "splits": {s: splits.count(s) for s in deal.split_order(splits)},
+            "bytes": sum(f["bytes"] for f in files.values()),
+            "files": len(files),
+            "warnings": own.warnings,
+        }

@@ -30,8 +30,8 @@ from pyproj.exceptions import ProjError
 from chipweave.audit.outline import rings_of
 from chipweave.errors import RecipeError, UsageError, YieldError
 from chipweave.files import atomic_path
-from chipweave.plan.earlier import of_places, read_assignment
-from chipweave.plan.fromtables import LIST, TIME, Columns, rows_of
+from chipweave.plan.earlier import Ids, of_places, read_assignment
+from chipweave.plan.fromtables import Columns, ids_of, rows_of
 from chipweave.plan.splits import (
     METHODS,
     Options,
@@ -46,6 +46,7 @@ from chipweave.plan.splits import (
 from chipweave.plan.splits.spans import period_names
 from chipweave.plan.splits.variogram import Variogram, morans_i, neighbours, variogram
 from chipweave.plan.splitting import options_of, overridden, stability_of
+from chipweave.plan.tableplaces import LIST, TIME, alias, first_rows, one_a_place, shapes_of
 from chipweave.recipe.base import Node
 from chipweave.recipe.outcome import Split
 from chipweave.recipe.problems import problems
@@ -64,6 +65,9 @@ _NAMES = frozenset({"by", "override", "previous", "file", "key", "column", "erro
 
 _NUMBER = re.compile(r"[+-]?[0-9.]+[eE][+-]?[0-9]+")
 """Numbers that YAML takes for text."""
+
+_TOGETHER = 50_000
+"""Outlines whose centroids are worked out together."""
 
 Floats = NDArray[np.float64]
 
@@ -143,27 +147,31 @@ def split_table(
         A split would be empty.
     """
     said = columns or Columns()
-    split = _asked({"method": method, **options}, said)
+    split = _asked({"method": method, **options})
+    if GAP in split.names:
+        raise RecipeError(
+            f"split.fractions: {GAP!r} is what rows in no split are called", hint="another name"
+        )
     frame = _usable(table if isinstance(table, gpd.GeoDataFrame) else _read(Path(table)))
     if not len(frame):
         raise YieldError("the table has no row to split", hint="see what it was made from")
     rows, keys = rows_of(frame, split, said, Path(base))
-    first = np.unique(rows["place"].to_numpy(dtype=np.str_), return_index=True)[1]
-    places = rows.iloc[first].reset_index(drop=True)
-    if split.method == "time" and len(places) < len(rows):
-        dates = rows.groupby("place", sort=False)[TIME].agg(list)
-        places[TIME] = dates.reindex(places["place"]).to_numpy()
+    by = {"list": LIST, "time": TIME}.get(split.method)
+    by = by if by in rows else None if split.by is None else alias(split.by)
+    first = first_rows(rows["place"])
+    places = one_a_place(rows, first, by)
+    shapes, several = shapes_of(frame, rows["place"], first)
     try:
-        rings = rings_of(frame.geometry.iloc[first])
+        rings = rings_of(shapes)
     except (ValueError, ProjError) as error:
         raise UsageError(
             f"a footprint cannot be laid on the earth: {error}", hint="see the table's CRS"
         ) from error
     places["lon"], places["lat"] = _centres(rings)
-    by = {"list": LIST, "time": TIME}.get(split.method)
-    labels = said.labels or split.strata
-    plain = options_of(split, labels, jitter_m, by if by in places else None)
-    pins = _pins(split, keys, rows["place"], Path(base))
+    labels = tuple(map(alias, said.labels or split.strata))
+    plain = options_of(split, labels, jitter_m, by)
+    plain = replace(plain, stratify=tuple(map(alias, plain.stratify)))
+    pins = _pins(split, keys, rows["place"], Path(base), ids_of(frame, said))
     result = split_places(places, rings, method=split.method, options=plain, pins=pins)
     which = pd.Index(places["place"]).get_indexer(rows["place"])
     names = result.split[which].astype(object)
@@ -174,16 +182,21 @@ def split_table(
     out["split"] = names
     if result.fold is not None:
         out["fold"] = np.where(names == GAP, -1, result.fold[which]).astype(np.int32)
-    return TableSplit(out, replace(result, notes=(*split.unheard(), *result.notes)), split)
+    notes = [*split.unheard(), *said.unheard(split)]
+    if "split" in frame and split.method != "list":
+        notes.append("the table had a column split: it is written anew")
+    if several:
+        notes.append(
+            f"{several} places have several geometries: the hull of them all is kept apart from others"
+        )
+    return TableSplit(out, replace(result, notes=(*notes, *result.notes)), split)
 
 
-def _asked(mapping: Mapping[str, Any], columns: Columns) -> Split:
+def _asked(mapping: Mapping[str, Any]) -> Split:
     """The `split` of a recipe that the options make."""
     mapping = {k: v for k, v in mapping.items() if v is not None}
     if mapping.get("method") == "list" and not {"by", "file"} & set(mapping):
         mapping["by"] = "split"
-    if mapping.get("method") == "list" and columns.key and "file" in mapping:
-        mapping.setdefault("key", columns.key)
     try:
         return _Asked.model_validate({"split": mapping}).split
     except ValidationError as error:
@@ -220,19 +233,29 @@ def _usable(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
 
 
 def _centres(rings: Floats) -> tuple[Floats, Floats]:
-    """Degrees of the middles of outlines."""
+    """Degrees of the centroids of outlines, which corners on a straight edge do not move."""
     to = Transformer.from_crs("EPSG:4978", "EPSG:4979", always_xy=True)
-    lon, lat, _ = to.transform(*rings.mean(axis=1).T)
+    centres = rings.mean(axis=1)
+    for start in range(0, len(rings), _TOGETHER):
+        run = slice(start, start + _TOGETHER)
+        one = rings[run] - centres[run, None]
+        two = np.roll(one, -1, axis=1)
+        normal = np.cross(one, two)
+        area = np.einsum("nkx,nx->nk", normal, normal.sum(axis=1))
+        whole = area.sum(axis=1)
+        moved = np.einsum("nk,nkx->nx", area, one + two) / 3
+        centres[run] += moved / np.where(whole > 0, whole, np.inf)[:, None]
+    lon, lat, _ = to.transform(*centres.T)
     return np.asarray(lon, float), np.asarray(lat, float)
 
 
-def _pins(split: Split, keys: pd.Series, places: pd.Series, base: Path) -> Pins:
+def _pins(split: Split, keys: pd.Series, places: pd.Series, base: Path, ids: Ids) -> Pins:
     """What `override` and `previous` say."""
     earlier: dict[str, str] = {}
     if split.previous is not None:
         said = f"split.previous: {split.previous}"
-        earlier = of_places(*read_assignment(base / split.previous, said), keys, places, said)
-    return overridden(split, keys, places, earlier, lambda text: base / text)
+        earlier = of_places(*read_assignment(base / split.previous, said, ids=ids), keys, places, said)
+    return overridden(split, keys, places, earlier, lambda text: base / text, ids)
 
 
 def split_file(
@@ -256,6 +279,8 @@ def split_file(
     ChipweaveError
         As `split_table`; a table is not written over itself.
     """
+    if out.is_dir():
+        raise UsageError(f"{out}: is a folder", hint="name the GeoParquet that is to be written")
     if out.exists() and table.exists() and out.samefile(table):
         raise UsageError(f"{out}: is the table itself", hint="write into another file")
     done = split_table(table, method, columns=columns, jitter_m=jitter_m, **options)

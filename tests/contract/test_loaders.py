@@ -167,6 +167,28 @@ def test_nodata_is_never_blended_and_ends_where_its_pixel_ends(load, tmp_path, t
         assert (values[ok] == 100).all()
 
 
+@pytest.mark.parametrize("method", ["nearest", "bilinear"])
+@pytest.mark.parametrize("stated", [None, 7])
+@pytest.mark.parametrize("inside", [True, False])
+def test_what_the_files_own_mask_hides_is_no_data(load, tmp_path, inside, stated, method):
+    stored = np.random.default_rng(4).integers(0, 9, (60, 60)).astype(np.uint8)
+    hidden = np.zeros(stored.shape, np.uint8)
+    hidden[:20, :30] = 1
+    path = tmp_path / "a.tif"
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=inside), rasterio.open(
+        path, "w", driver="GTiff", width=60, height=60, count=1, dtype="uint8", crs=UTM,
+        transform=north_up(X, Y, 10),
+    ) as out:  # fmt: skip
+        out.write(stored, 1)
+        out.write_mask(255 * (1 - hidden))
+    lacking = (hidden == 1) | (stored == (-1 if stated is None else stated))
+    same, ok = load(Asset(str(path), nodata=stated), UTM, north_up(X, Y, 10), (60, 60), method)
+    np.testing.assert_array_equal(ok, ~lacking)
+    np.testing.assert_array_equal(same[ok], stored[ok])
+    moved = load(Asset(str(path), nodata=stated), UTM, north_up(X + 3, Y - 3, 10), (50, 50), method)[1]
+    np.testing.assert_array_equal(moved, ~lacking[:50, :50])  # under the centre: no pixel is crossed
+
+
 @pytest.mark.parametrize("nodata", [None, 0, 60_000])
 def test_the_edge_of_a_scene_is_the_edge_of_its_pixels(load, tmp_path, nodata):
     """Half a pixel out from the last centre, by the value that is left; with a nodata tag and without."""

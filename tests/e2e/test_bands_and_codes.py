@@ -17,7 +17,7 @@ def samples(sensors, tmp_path_factory):
     tmp = tmp_path_factory.mktemp("bands")
     eight = {"dtype": "uint8", "clip": [0, 5000], "scale": 0.05, "offset": 1}
     layers = {
-        "s2": {**OPTICAL, "derive": NDVI},
+        "s2": {**OPTICAL, "derive": {"ndvi": "(B08 - R) / (B08 + B04)"}},
         "plain": OPTICAL,
         "bytes": {**OPTICAL, "encode": eight, "derive": NDVI},
         "blanked": {**OPTICAL, "mask": "blank", "encode": {**eight, "nodata": 255}},

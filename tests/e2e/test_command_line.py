@@ -105,6 +105,16 @@ def test_a_missing_a_cut_and_a_stray_file_are_6(finished, tmp_path):
     refuse(6, "verify", out, names=("index.parquet",))
 
 
+def test_a_finished_folder_that_is_damaged_is_6_to_a_build_too(finished, tmp_path):
+    out = corrupted(finished, tmp_path)
+    for name in ("manifest.json", "ledger.parquet"):
+        body = (out / name).read_bytes()
+        (out / name).write_bytes(b"x")
+        refuse(6, "build", finished[0], "-o", out, "--workers", 0, names=("damaged", "verify"))
+        (out / name).write_bytes(body)
+    succeed("build", finished[0], "-o", out, "--workers", 0)
+
+
 def test_check_needs_no_network_and_no_data(tmp_path):
     """A missing data file and a room not built are warnings and 0; a catalog is never asked."""
     mapping = small("http://127.0.0.1:9/none", area={"geojson": "later.geojson"})

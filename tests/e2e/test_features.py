@@ -133,6 +133,16 @@ def test_one_record_a_parcel_from_the_pixels_of_its_chip(built):
 
 
 @pytest.mark.parametrize(
+    ("kind", "said"), [("osm_caption", "holds no areas or lines"), ("vqa", "has no classes to write about")]
+)
+def test_points_are_no_objects_to_write_about(border, inputs, tmp_path, kind, said):
+    mapping = recipe(border.catalog("catalog_features", "S2_32_0610"), inputs, tmp_path)
+    mapping["text"] = {"caption": {"kind": kind, "from": "height"}}
+    path = harness.write_recipe(tmp_path / "r.yaml", mapping)
+    harness.refuse(3, "plan", path, "-o", tmp_path / "out", names=("text.caption.from: height", said))
+
+
+@pytest.mark.parametrize(
     ("labels", "code", "said"),
     [
         ({"file": "cut.osm.pbf"}, 4, "not a whole OpenStreetMap extract"),

@@ -25,6 +25,7 @@ import fakes
 from chipweave.audit import verify
 from chipweave.audit.build import audit_build
 from chipweave.errors import TransientSourceError, UsageError, VerifyError
+from chipweave.pixels.fingerprint import fingerprint
 from chipweave.stores import copied
 from worlds import recipes
 from worlds.analytic import Scene, corine, s2_fields, worldcover
@@ -311,13 +312,12 @@ def test_an_honest_build_fails_nothing_and_its_source_agrees(honest):
     )
     said = json.loads((honest / "report/leakage.json").read_text())
     assert said["ok"] is True
-    assert {c["name"] for c in said["checks"]} >= {
-        "leakage",
-        "neighbours",
-        "scenes",
-        "classes",
-        "autocorrelation",
-    }
+    own = {c["name"]: c for c in said["checks"]}
+    assert set(own) >= {"leakage", "neighbours", "scenes", "classes", "autocorrelation"}
+    assert own["near_duplicates"]["verdict"] == "pass"
+    # Taken as the samples were woven, it is what reading them again gives.
+    assert own["near_duplicates"]["text"] == report["near_duplicates"].text
+    assert report["near_duplicates"].numbers["pictures"] > 0
 
 
 def test_a_scene_half_a_pixel_off_an_offset_left_and_labels_a_pixel_off(wrong):
@@ -398,7 +398,18 @@ def test_thresholds_of_the_recipe_fail_a_dataset_and_a_build(honest, tmp_path):
         audit_build(folder, [])
     recipe["split"]["audit"] = {"near_duplicates": 0.0}
     path.write_text(yaml.safe_dump(recipe))
-    assert audit_build(folder, [])["near_duplicates"].verdict == "pass"
+    rng = np.random.default_rng(3)
+    one, other = (fingerprint([("s2", rng.integers(0, 99, (2, 32, 32)), -1)]).text() for _ in range(2))
+
+    def rows(*prints: str) -> list:
+        return [
+            fakes.SampleRow(f"k{n}", split, 0, 0, {}, {"print": said})
+            for n, (split, said) in enumerate(zip(("train", "train", "test", "val"), prints, strict=True))
+        ]
+
+    assert audit_build(folder, rows(one, one, other, ""))["near_duplicates"].verdict == "pass"
+    with pytest.raises(VerifyError, match="the splits leak"):
+        audit_build(folder, rows(one, other, one, ""))
 
 
 # --- a stranger's dataset, and builds that leak ----------------------------------------------

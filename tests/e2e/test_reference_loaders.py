@@ -37,13 +37,8 @@ def area_of(case: str, tmp: Path) -> tuple[dict, list[str], dict]:
     return area, ["S2_32_0720"], {"s2": recipes.imagery(recipes.JULY), "chips": {"resolution": 20}}
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        "next_zone",
-        *(pytest.param(c, marks=pytest.mark.slow) for c in ("on_grid", "off_grid", "zones", "coarse")),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["next_zone", "on_grid", "off_grid", "zones", "coarse"])
 def test_every_pixel_is_within_the_bound(border, tmp_path, case):
     area, ids, more = area_of(case, tmp_path)
     mapping = recipes.recipe(border.catalog(f"catalog_loaders_{case}", *ids), area, **more)

@@ -86,7 +86,8 @@ def test_nothing_is_left_behind(serial):
     assert set(manifest["files"]) == set(harness.tree(out)) - {"manifest.json"}
 
 
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow  # of a series, and of a scheduler's workers, it is tested in each run
+@pytest.mark.parametrize("workers", [1, 2])
 def test_workers_do_not_change_a_byte(job, serial, tmp_path, workers):
     out = tmp_path / "out"
     run(job, out, workers)
@@ -283,6 +284,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_batch_is_replaced(job, seria
     same(out, serial[0])
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_build_that_is_interrupted(job, serial, tmp_path):
     """Ctrl-C reaches the whole group; nobody of it is left, and nobody talks of it but the build."""
     out = tmp_path / "out"

@@ -158,6 +158,40 @@ def test_a_legend_names_the_classes_and_the_codes_that_may_be(folder: Path, tmp_
         cw.build(cw.load_recipe(path), tmp_path / "b", workers=0)
 
 
+def test_numbers_of_a_column_with_gaps_choose_rules(folder: Path, tmp_path: Path) -> None:
+    """They are floats: 4201234 must not read as 4.20123e+06."""
+    lands = gpd.read_file(folder / "lands.gpkg").assign(number=[4201234.0, np.nan], share=[0.1234567, 2.0])
+    lands.to_file(folder / "numbers.gpkg")
+    other = {"number": {4201234: {"outside": 9}}, "share": {"2": {"outside": 8}}}
+    path = recipe(folder, burn=[{"value": 1}], outside=0, override=other)
+    document = yaml.safe_load(path.read_text())
+    document["attributes"] |= {n: {"file": "numbers.gpkg", "column": n, "join": "within"} for n in other}
+    path.write_text(yaml.safe_dump(document))
+    cw.build(cw.load_recipe(path), tmp_path / "a", workers=0)
+    land = pd.read_parquet(tmp_path / "a" / "index.parquet", columns=["key", "land"]).set_index("key")["land"]
+    seen: dict[str, set[int]] = {"west": set(), "east": set()}
+    for key, members in samples(tmp_path / "a").items():
+        seen[land[key]] |= set(np.unique(array(members["fields.npy"])).tolist())
+    assert seen == {"west": {1, 9}, "east": {1, 8}}
+
+
+def test_ground_without_a_feature_is_no_object_whatever_its_class_becomes(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Outside, here and where an attribute says so, has a class, though nobody may count it."""
+    other = {"land": {"east": {"outside": 3}}}
+    path = recipe(folder, burn=[{"value": 1}], outside=0, remap={0: 5, 1: 6, 3: 7}, override=other)
+    document = yaml.safe_load(path.read_text())
+    document["text"] = {"asked": {"kind": "vqa", "from": "fields", "count": 20, "visible": {"fields": 10}}}
+    path.write_text(yaml.safe_dump(document))
+    cw.build(cw.load_recipe(path), tmp_path / "a", workers=0)
+    asked = [
+        q for m in samples(tmp_path / "a").values() for q in json.loads(m["asked_facts.json"])["questions"]
+    ]
+    assert asked
+    assert not [q["question"] for q in asked if "background" in q["question"]]
+
+
 @pytest.mark.parametrize(
     ("label", "said"),
     [
@@ -165,7 +199,8 @@ def test_a_legend_names_the_classes_and_the_codes_that_may_be(folder: Path, tmp_
         ({"burn": [{"column": "crpo"}]}, "there is no field 'crpo'; did you mean 'crop'"),
         ({"burn": [{"value": 1}], "nodata": 3}, "labels.fields.nodata: is of rasters"),
         ({"burn": [{"value": 1}], "resample": "mode"}, "labels.fields.resample: is of rasters"),
-        ({"burn": [{"value": 1}], "layer": "x", "override": {"lnad": {"x": {"outside": 1}}}}, "did you mean 'land'"),
+        ({"burn": [{"value": 1}], "layer": "x", "override": {"lnad": {"x": {"outside": 1}}}},
+         "labels.fields.override.lnad: got 'lnad', expected an attribute of this recipe; did you mean 'land'"),
         ({"burn": [{"value": 1}], "override": {"land": {"west": {"file": "no.gpkg"}}}}, "no.gpkg: no such file"),
         ({"burn": [{"value": 1}], "ignore": [5]}, "labels.fields.ignore: 5 is no class"),
     ],

@@ -74,6 +74,7 @@ def test_the_samples_are_those_of_a_plain_build(jobs, windowed, tmp_path):
                 np.testing.assert_array_equal(array, arrays_there[name])
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_a_byte(jobs, windowed, tmp_path):
     out = tmp_path / "out"
     harness.succeed("build", jobs["windows"], "-o", out, "--workers", 1)

@@ -119,6 +119,7 @@ def test_it_makes_the_same_bytes_as_the_command_and_shows_the_yield(flow, plainl
     assert last_run()[1] == []
 
 
+@pytest.mark.slow
 def test_windows_are_the_groups(flow, catalog, tmp_path):
     flow(WINDOWS, group=1)
     assert [t["name"] for t in last_run()[1]][1:-1] == ["weave-0-2", "weave-3-5", "weave-6-7"]
@@ -168,6 +169,7 @@ def test_what_will_not_pass_fails_at_once(flow, error, monkeypatch):
     assert [t["run_count"] for t in tasks] == [1, 1]
 
 
+@pytest.mark.slow
 def test_what_does_not_pass_in_time_leaves_a_group_open_and_the_next_run_goes_on(
     flow, plainly, tmp_path, monkeypatch
 ):
@@ -233,6 +235,7 @@ def left(*args) -> int:
     return end.value.code
 
 
+@pytest.mark.slow
 def test_as_a_script_it_leaves_as_the_command_does(prefect_server, plainly, catalog, tmp_path, capsys):
     sets = [part for key in SMALL for part in ("--set", key)]
     out = tmp_path / "out"

@@ -14,12 +14,13 @@ from pyproj import Geod
 
 from chipweave.audit import verify
 from chipweave.audit.autocorrelation import check_autocorrelation
-from chipweave.audit.duplicates import Fingerprints, check_near_duplicates, perceptual_hash
+from chipweave.audit.duplicates import BITS, Fingerprints, check_near_duplicates
 from chipweave.audit.figures import check_classes, check_scenes, jensen_shannon
 from chipweave.audit.geometry import check_geometry, check_neighbours, nearest, spacing
 from chipweave.audit.limits import Limits
 from chipweave.audit.outline import rings_of
 from chipweave.audit.sites import Classes, Sites
+from chipweave.pixels.fingerprint import Fingerprint, fingerprint, perceptual_hash
 from chipweave.plan.distance import distances, rings
 from fakes import make
 
@@ -278,6 +279,28 @@ def test_hashes_hold_under_brightness_and_noise_and_differ_between_places():
         for n in range(2, 30)
     ]
     assert min(bits) > 10
+
+
+@pytest.mark.parametrize("px", [64, 100, 257, 512])
+def test_a_fingerprint_tells_places_apart_at_any_size_and_survives_a_line(px):
+    rng = np.random.default_rng(px)
+    first = fingerprint([("s2", scenery(1, px), -32768)])
+    assert first is not None
+    holes = scenery(1, px)
+    holes[:, : px // 10] = -32768
+    noisy = (scenery(1, px) + rng.integers(-8, 9, (3, px, px))).astype(np.int16)
+    alike, other = (fingerprint([("s2", array, -32768)]) for array in (noisy, scenery(2, px)))
+    assert (first.bits ^ alike.bits).bit_count() <= BITS
+    assert (first.bits ^ other.bits).bit_count() > 10
+    assert first.figures == pytest.approx(
+        [*scenery(1, px).mean((1, 2)), *scenery(1, px).std((1, 2))], rel=0.05
+    )
+    assert fingerprint([("s2", holes, -32768)]).figures == pytest.approx(first.figures, rel=0.2)
+    again = Fingerprint.told(first.text())
+    assert (again.layer, again.bits, again.figures.tolist()) == ("s2", first.bits, first.figures.tolist())
+    for wrong in ("", "s2 1", "s2 xyz AAAA", "s2 0 AAA", "s2 0 AA=="):
+        with pytest.raises(ValueError, match=r"unpack|invalid literal|no fingerprint|multiple"):
+            Fingerprint.told(wrong)
 
 
 def test_flat_and_empty_pictures_are_nobodys_duplicates():

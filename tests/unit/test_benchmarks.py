@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,7 @@ def test_a_rehearsal_gives_every_key_a_number_or_a_reason(rehearsal):
     assert all(isinstance(n, int | float) and 0 < n < 1e9 for n in numbers)
     assert rehearsal["gdal"][0].isdigit()
     assert rehearsal["cores"] >= 1
+    assert set(rehearsal["taken"]) == {row.part for row in report.ROWS}
 
 
 @pytest.mark.slow
@@ -100,12 +102,25 @@ def test_limits(figures, key, kept):
     assert row.limit(figures)[1] is kept
 
 
-def test_the_page_says_what_was_not_measured():
+def test_the_page_says_what_was_not_measured_and_when_the_rest_was():
     page = report.page(
-        {"sol_ratio_a": 2.5, "gdal": "3.12.0", "reasons": {"sol_ratio_d": "no shared scripts"}}
+        {
+            "sol_ratio_a": 2.5,
+            "gdal": "3.12.0",
+            "reasons": {"sol_ratio_d": "no shared scripts"},
+            "taken": {"engine": "2026-01-02, 5"},
+        }
     )
-    assert "| `sol_ratio_a` | 2.5 | ≤ 1.8 | NO |" in page
+    assert "| `sol_ratio_a` | 2.5 | ≤ 1.8 | NO | 2026-01-02, 5 |" in page
+    assert re.search(r"\| `sol_ratio_d` \| – \| ≤ 1.9 \| .* \| – \|", page)
     assert "- `sol_ratio_d`: no shared scripts" in page
+
+
+def test_the_page_shows_the_curve_of_the_splits():
+    cost = {"1000": 0.5, "10000": 1.5, "100000": 12.0, "peak_mb": 456.7}
+    text = report.page({"split_curve": {"blocks": cost}})
+    assert "| method | 1,000 places | 10,000 places | 100,000 places | growth | peak MB |" in text
+    assert "| blocks | 0.50 | 1.50 | 12.00 | 8 | 457 |" in text
 
 
 @pytest.fixture(scope="module")

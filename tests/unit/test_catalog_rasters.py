@@ -68,6 +68,8 @@ def test_a_folder_is_many(tmp_path):
         _write(tmp_path / "lc" / name)
     (tmp_path / "lc" / "notes.txt").write_text("x", encoding="utf-8")
     assert [s.id for s in lock([_request(tmp_path / "lc")], [], None).scenes] == ["a", "b"]
+    with pytest.raises(RecipeError, match="classes of a folder of rasters are not looked up"):
+        request_legend(_request(tmp_path / "lc"))
 
 
 def test_no_epsg_code(tmp_path):
@@ -95,6 +97,24 @@ def test_wrong_files(tmp_path):
     for path, said in cases.items():
         with pytest.raises(RecipeError, match=said):
             lock([_request(path)], [], None)
+
+
+def test_a_table_of_points_is_told_from_a_raster(tmp_path):
+    (tmp_path / "points.csv").write_text("lon,lat,c\n18.4,-33.9,1\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match="cannot be read as a raster") as caught:
+        lock([_request(tmp_path / "points.csv")], [], None)
+    assert "`points`" in caught.value.hint
+
+
+def test_numbers_with_an_imaginary_part_are_refused(tmp_path):
+    path = tmp_path / "slc.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", height=4, width=4, count=1, dtype="complex64", crs="EPSG:3035",
+        transform=Affine(100, 0, 4e6, 0, -100, 3e6),
+    ) as out:  # fmt: skip
+        out.write(np.ones((1, 4, 4), np.complex64))
+    with pytest.raises(RecipeError, match="holds complex64"):
+        lock([_request(path)], [], None)
 
 
 def test_real_files():

@@ -97,7 +97,7 @@ def test_whatever_ends_a_command_gives_the_cursor_back(error, monkeypatch, drawn
     monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
     monkeypatch.setattr(cli.gc, "freeze", lambda: None)
 
-    def program(args):
+    def program(args, standalone_mode):
         bars.emit(record(Step("weave", 1, 4, "batches")))
         raise error
 
@@ -138,3 +138,74 @@ def test_an_error_is_said_in_the_form_of_the_log(form, monkeypatch, capsys):
         )
     else:
         assert said == "error: it broke\n"
+
+
+def run(monkeypatch, capsys, *args: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command, in this process."""
+    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(cli.gc, "freeze", lambda: None)
+    monkeypatch.setattr(console, "_handler", logging.NullHandler())
+    monkeypatch.setattr(logging.getLogger("chipweave"), "handlers", [])
+    monkeypatch.setattr(logging.getLogger("chipweave"), "propagate", True)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(args)
+    return ended.value.code, *capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    "args", [("verify", "--bogus", "x"), ("wevae",), ("build", "x.yaml"), ("verify", "x", "--chips", "none")]
+)
+def test_a_call_that_is_wrong_is_2_in_the_form_that_was_asked_for(monkeypatch, capsys, args):
+    code, out, err = run(monkeypatch, capsys, *args)
+    assert (code, out) == (2, "")
+    assert "Usage: " in err
+    code, out, err = run(monkeypatch, capsys, *args, "--json")
+    said = json.loads(out)
+    assert (code, said["error"], said["exit"]) == (2, "usage", 2)
+    assert said["message"] in err
+    code, out, err = run(monkeypatch, capsys, "--log-format", "json", *args)
+    assert (code, out, json.loads(err)["exit"]) == (2, "", 2)
+
+
+@pytest.mark.parametrize("args", [("refresh", "data"), ("export", "data", "--to", "geotiff", "-o", "x")])
+def test_a_command_whose_room_is_not_built_is_refused_by_name(monkeypatch, capsys, args):
+    code, out, err = run(monkeypatch, capsys, *args)
+    assert (code, out) == (3, "")
+    assert f"{args[0]} is known, but not built yet" in err
+
+
+def test_help_and_version_are_0(monkeypatch, capsys):
+    assert run(monkeypatch, capsys, "--version")[0] == 0
+    code, out, _ = run(monkeypatch, capsys, "verify", "--help")
+    assert code == 0
+    assert "--completeness" in out
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "dataset", "contact-sheet.png", "world/items.json"])
+def test_a_demo_writes_over_nothing_of_the_users(monkeypatch, capsys, tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine", encoding="utf-8")
+    code, _, err = run(monkeypatch, capsys, "demo", str(tmp_path))
+    assert code == 2
+    assert name in err
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == [(tmp_path / name).name]
+    assert (tmp_path / name).read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("form", LogFormat)
+def test_secrets_of_urls_are_not_shown(form, monkeypatch, capsys):
+    """Also where a recipe has them in a place that is none for URLs."""
+    monkeypatch.setattr(logging.getLogger("chipweave"), "handlers", [])
+    monkeypatch.setattr(logging.getLogger("chipweave"), "propagate", True)
+    monkeypatch.setattr(logging, "lastResort", logging.lastResort)
+    console.begin(form, quiet=False)
+    said = "/a/https:/me:HUSH@host/x.tif?sv=1&sig=HUSH%3D and 's3://k:HUSH@b' a@b.org ?X-Amz-Signature=HUSH"
+    logging.getLogger("chipweave").warning(said)
+    logging.getLogger("of.a.library").error(said)
+    console.refuse({"error": "recipe", "message": said, "hint": said, "exit": 3}, as_json=True)
+    out, err = capsys.readouterr()
+    assert "HUSH" not in out + err
+    assert "/a/https:/host/x.tif?sv=1&sig=… and 's3://b' a@b.org" in err
+    assert json.loads(out)["exit"] == 3
+    if form is LogFormat.JSON:
+        assert [json.loads(line)["level"] for line in err.splitlines()][-1] == "error"

@@ -339,6 +339,7 @@ def test_aerial_pictures_are_the_same_land_in_counts_and_cover_every_tile(world:
 # -- making it --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_world_repeats_to_the_byte_where_another_was_begun_or_is_older(tmp_path: Path) -> None:
     for name in ("first", "again"):
         (tmp_path / name).mkdir()

@@ -298,6 +298,16 @@ def card(tmp_path, recipe, layers, summary):
     return yaml.safe_load(front), body
 
 
+def test_the_card_counts_what_was_read_and_not_what_is_made_of_it(tmp_path, summary):
+    made = dataclasses.replace(LAYERS[-1], name="caption", kind="text", suffix="txt", legend=None)
+    found = dataclasses.replace(summary, items={**summary.items, "caption": 3})
+    _, body = card(tmp_path, RECIPE, (*LAYERS, made), found)
+    (line,) = [line for line in body.splitlines() if line.startswith("Sources: ")]
+    assert "`worldcover`" in line
+    assert "caption" not in line
+    assert "s2_mask" not in line
+
+
 def test_the_card_has_what_the_hub_reads(tmp_path, summary):
     front, body = card(tmp_path, RECIPE, LAYERS, summary)
     assert front["license"] == "cc-by-4.0"

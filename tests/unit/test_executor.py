@@ -19,7 +19,7 @@ from test_weave import WC, add_label, add_scene, build, recipe
 import errands
 from chipweave import executor as room
 from chipweave import run
-from chipweave.errors import ChipweaveError, TransientSourceError
+from chipweave.errors import ChipweaveError, TransientSourceError, UsageError
 from chipweave.executor import executor
 from worlds import harness
 
@@ -50,6 +50,14 @@ def two():
 def test_serial_is_here_and_as_it_comes():
     with executor(0, None) as mapped:
         assert list(mapped(errands.where, iter([2, 1]))) == [(2, os.getpid()), (1, os.getpid())]
+
+
+@pytest.mark.parametrize("address", ["nope", "host:port", "xyz://a:1"])
+def test_an_address_that_is_none_is_a_wrong_call_and_leaves_no_client_open(address):
+    before = set(threading.enumerate())
+    with pytest.raises(UsageError, match=address), executor(None, address):
+        pass
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_single_task_starts_no_worker():
@@ -132,6 +140,7 @@ def test_a_task_that_always_kills_its_worker_is_named(two):
     assert [n for n, _ in two(errands.where, range(6))] == list(range(6)), "the workers are there again"
 
 
+@pytest.mark.slow
 def test_a_batch_that_kills_its_worker_ends_the_build_and_the_rest_is_kept(tmp_path, monkeypatch):
     loaded = recipe(tmp_path, [add_scene(tmp_path, "A"), add_label(tmp_path, 260)], labels=WC)
     right = build(loaded, tmp_path / "right", tile_px=16)
@@ -201,6 +210,7 @@ def test_a_running_scheduler_builds_the_same_bytes(cluster, tmp_path):
     assert harness.digests(tmp_path / "out") == harness.digests(tmp_path / "right")
 
 
+@pytest.mark.slow
 def test_a_running_schedulers_worker_that_dies_is_replaced_too(cluster, tmp_path):
     with executor(None, cluster) as mapped:
         told = tmp_path / "told"
@@ -210,6 +220,7 @@ def test_a_running_schedulers_worker_that_dies_is_replaced_too(cluster, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
+@pytest.mark.slow
 def test_a_scheduler_that_dies_ends_the_build_which_can_go_on(tmp_path, monkeypatch):
     """With 4 and a hint, not never, and without a traceback; what was finished is kept."""
     loaded = recipe(tmp_path, [add_scene(tmp_path, "A"), add_label(tmp_path, 260)], labels=WC)
@@ -242,6 +253,7 @@ def test_a_scheduler_that_dies_ends_the_build_which_can_go_on(tmp_path, monkeypa
     assert harness.digests(out) == harness.digests(tmp_path / "right")
 
 
-def test_nobody_answers(tmp_path):
+def test_nobody_answers(monkeypatch):
+    monkeypatch.setattr(room, "ANSWER_S", 0.5)
     with pytest.raises(TransientSourceError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         executor(None, "tcp://127.0.0.1:9").__enter__()

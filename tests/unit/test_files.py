@@ -86,6 +86,8 @@ def test_what_may_not_be_written_is_a_usage_error(tmp_path):
     error = friendly_os_error(PermissionError(errno.EACCES, "Permission denied"), tmp_path)
     assert isinstance(error, UsageError)
     assert str(tmp_path) in error.message
+    for number in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG):
+        assert friendly_os_error(OSError(number, "no"), tmp_path).exit_code == 2
     other = friendly_os_error(OSError(errno.EIO, "Input/output error"), tmp_path)
     assert (other.exit_code, "Input/output" in other.message) == (1, True)
 
@@ -145,3 +147,9 @@ def test_write_all_survives_short_writes(buffers, most):
         patch.setattr(files.os, "writev", short)
         write_all(-1, buffers)
     assert bytes(got) == b"".join(buffers)
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path):
+    with pytest.raises(UsageError, match="is a folder"):
+        atomic_write_text(tmp_path, "x")
+    assert not list(tmp_path.parent.glob(".tmp-*"))

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from chipweave.catalog.collections import load_collection
-from chipweave.errors import RecipeError
 from chipweave.pixels import LayerRead
 from chipweave.pixels.coding import Coding
 from chipweave.pixels.filling import fill_nearest
@@ -117,16 +116,3 @@ def test_a_flat_band_and_one_without_data_have_a_stretch_too():
     codes = coding.encode(values, spans)
     assert set(codes[0].ravel()) == {1}
     assert set(codes[1].ravel()) == {0}
-
-
-@pytest.mark.parametrize(
-    ("encode", "said"),
-    [
-        ({"stretch": {"quantile": [98, 2]}}, "encode.stretch.quantile: 98 is not below 2"),
-        ({"stretch": {"quantile": [2, 98]}, "clip": [0, 1]}, "encode.stretch: clip beside it"),
-        ({"stretch": {"quantile": [2, 98]}, "scale": 2.0}, "encode.stretch: scale beside it"),
-    ],
-)
-def test_stretches_that_cannot_be_are_refused(encode, said):
-    with pytest.raises(RecipeError, match=said):
-        value_rule("s1", S1, ["vv"], "dB", Encode.model_validate(encode))

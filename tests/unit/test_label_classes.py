@@ -111,6 +111,15 @@ classes: [{value: 1, name: wet}, {value: 2, name: dry}]
     assert got[:3].tolist() == [2, 9, 0]
 
 
+def test_no_data_of_a_legend_is_a_code(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("nodata: 99.0\nclasses: [{value: 0, name: wet}]\n", encoding="utf-8")
+    assert load_legend("mine.yaml", tmp_path).nodata == 99
+    path.write_text("nodata: 1.5\nclasses: [{value: 0, name: wet}]\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match=r"mine.yaml: nodata 1.5 is no code"):
+        load_legend("mine.yaml", tmp_path)
+
+
 def test_codes_to_codes():
     source = legend_of(1, 2, 3, 4, nodata=0)
     remap = remap_of({1: 7, 2: 7, 3: 255, 4: 254}, source, "mine", HERE)
@@ -124,7 +133,9 @@ def test_codes_to_codes():
     wide = remap_of({1: 300, 2: 254}, source, "mine", HERE)
     assert (wide.legend.codes, wide.legend.dtype) == ((254, 300), "uint16")
     assert (wide.legend.nodata, wide.legend.unlabeled, wide.unlisted) == (65535, 65534, (3, 4))
-    for wrong in ({5: 1}, {1: -1}, {1: 65534}, {1: 254}, {1: 255}):
+    wide = remap_of({1: 300, 2: 65535, 3: 65534}, source, "mine", HERE)
+    assert (wide.legend.codes, dict(wide.table), wide.unlisted) == ((300,), {1: 300, 2: 65535}, (4,))
+    for wrong in ({5: 1}, {1: -1}, {1: 65534}, {1: 65536, 2: 1}, {1: 254}, {1: 255}):
         with pytest.raises(RecipeError, match=r"labels\.mine\.remap"):
             remap_of(wrong, source, "mine", HERE)
 

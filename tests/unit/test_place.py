@@ -444,3 +444,41 @@ def test_the_outline_of_a_utm_square_in_a_geojson_is_the_square(place):
     shape = outline("EPSG:32632", 499_200, 5_200_640, 506_880, 5_205_760)
     frame = place(AreaOfInterest(shape, "centre"))
     assert len(frame) == 6 * 4
+
+
+@pytest.mark.parametrize(
+    ("crs", "lon", "lat", "half", "hole"),
+    [
+        ("EPSG:3832", 180, -17, 5_000, 1_000),
+        ("EPSG:3460", 180, -17, 5_000, 0),
+        ("EPSG:3413", 180, 70, 5_000, 0),
+        ("EPSG:3413", 0, 90, 500_000, 100_000),
+        ("EPSG:3031", 10, -89, 300_000, 20_000),
+    ],
+)
+def test_an_area_in_another_crs_may_lie_across_the_date_line_or_about_a_pole(
+    tmp_path, crs, lon, lat, half, hole
+):
+    """Points of a square in its own plane, and of the ground around it."""
+    to = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+    x, y = to.transform(lon, lat)
+    shape = shapely.box(x - half, y - half, x + half, y + half)
+    if hole:
+        shape = shape.difference(shapely.box(x - hole, y - hole, x + hole, y + hole))
+    gpd.GeoDataFrame({"a": [1]}, geometry=[shape], crs=crs).to_file(tmp_path / "a.gpkg")
+    area = read_area(load(tmp_path, {"area": {"file": "a.gpkg"}}))
+    rng = np.random.default_rng(0)
+    px, py = x + half * rng.uniform(-2, 2, 4000), y + half * rng.uniform(-2, 2, 4000)
+    points = to.transform(px, py, direction="INVERSE")
+    near = shapely.distance(shape.boundary, shapely.points(px, py)) < half / 1000
+    held = area.holds_points(*(np.asarray(c) for c in points))
+    np.testing.assert_array_equal(held[~near], shapely.contains_xy(shape, px, py)[~near])
+    far = area.holds_points(np.array([0.0, 90.0, -90.0]), np.array([lat / 2, lat / 2, -lat / 2]))
+    assert not far.any()
+
+
+@pytest.mark.parametrize("box", [(0, 85, 20, 87), (0, -88, 20, -86)])
+def test_beyond_utm_another_crs_is_named(place, box):
+    with pytest.raises(RecipeError, match="no chip of 128 px") as error:
+        place(box)
+    assert "chips.crs, such as EPSG:3413" in error.value.hint

@@ -151,6 +151,7 @@ def test_what_a_column_holds(table, tmp_path):
     assert not values_of(open_points(path, "p", "agbd")).whole
     assert names_of(Values(numbers=True, whole=True, texts=("3", "7"))) == {3: "3", 7: "7"}
     assert names_of(Values(numbers=False, whole=True, texts=("A10", "B11"))) == {1: "A10", 2: "B11"}
+    assert names_of(Values(numbers=False, whole=True, texts=("01", "1", "7"))) == {1: "01", 2: "1", 3: "7"}
 
 
 def test_broken_tables_are_refused_with_what_is_wrong(table, tmp_path):
@@ -190,6 +191,23 @@ def test_means_and_modes():
     assert modes(where, np.array([7, 3, 9, 7, 7]), 4, 255).tolist() == [9, 255, 7, 255]
     pixels, which = covered(np.array([0.5, 7.99]), np.array([0.5, 4.0]), 0.0, 8)
     assert (pixels.tolist(), which.tolist()) == ([0, 39], [0, 1])
+
+
+@pytest.mark.parametrize("radius", [7.9, 8.5, 40.0, 3000.0])
+def test_wide_footprints_are_looked_at_within_the_chip_alone(radius):
+    """Of 10 km at 10 m a footprint has 800 000 pixels, of which a chip has few."""
+    rng = np.random.default_rng(4)
+    u, v = rng.uniform(-radius - 2, 12 + radius + 2, (2, 30))
+    rows, cols = np.mgrid[0:12, 0:12]
+    truth = {
+        (int(r) * 12 + int(c), k)
+        for k in range(30)
+        for r, c in zip(*np.nonzero(np.hypot(cols + 0.5 - u[k], rows + 0.5 - v[k]) <= radius), strict=True)
+    }
+    pixels, which = covered(u, v, radius, 12)
+    assert (np.diff(which) >= 0).all()
+    assert set(zip(pixels.tolist(), which.tolist(), strict=True)) == truth
+    assert len(pixels) == len(truth)
 
 
 def test_names_of_further_members_are_taken():

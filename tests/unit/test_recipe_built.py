@@ -76,7 +76,10 @@ BUILT: dict[str, Any] = {
             "exclude": {"near": "x.gpkg", "m": 50},
         },
     },
-    "attributes": {"region": {"file": "r.gpkg", "column": "name", "join": "nearest"}},
+    "attributes": {
+        "region": {"file": "r.gpkg", "column": "name", "join": "nearest"},
+        "year": {"file": "r.gpkg", "column": "year"},
+    },
     "text": {
         "caption": {
             "kind": "landcover_caption",
@@ -147,7 +150,7 @@ BUILT: dict[str, Any] = {
             ],
             "boundary": {"width_px": 2, "value": 3},
             "distance": True,
-            "override": {"country": {"value": {"KEN": {"outside": 9}}}, "year": {2021: {"file": "g.gpkg"}}},
+            "override": {"region": {"value": {"KEN": {"outside": 9}}}, "year": {2021: {"file": "g.gpkg"}}},
         },
         "g": {"file": "h.osm.pbf", "classes": "osm-landuse"},
         "h": {"points": {"file": "p.csv", "column": "agbd", "unit": "Mg/ha", "diameter_m": 25}, "date": 2020},
@@ -315,7 +318,7 @@ def test_writing_a_default_is_fine(tmp_path: Path) -> None:
             "imagery.s2.unit=native",
             "imagery.s2.dilate_m=0.0",
         ),
-        *("labels.a.ignore=[]", "output.previews=false", "attributes={}", "parts=[]", "output.encoding=npy"),
+        *("labels.a.ignore=[]", "output.previews=false", "parts=[]", "output.encoding=npy"),
     )
     assert unbuilt(load(tmp_path, BUILT, defaults)) == []
 

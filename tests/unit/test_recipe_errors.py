@@ -222,6 +222,17 @@ ADDED_TO_S2 = [
     ("pair: {with: s2, within_days: 3}", "pair.with: got 's2', expected another layer"),
     ("register: {max_shift_px: 2}", "register.to: missing"),
     ("encode: {fill: {max: 1}}", "encode.fill.max: got 1, expected text; put it in quotes"),
+    ("encode: {fill: {max: 101%}}", "encode.fill.max: 101% is more than all of a picture"),
+    ("encode: {scale: 0}", "encode.scale: 0 leaves nothing of the values"),
+    ("encode: {clip: [3, 3]}", "encode.clip: 3 is not below 3"),
+    ("encode: {stretch: {quantile: [98, 2]}}", "encode.stretch.quantile: 98 is not below 2"),
+    ("encode: {stretch: {quantile: [2, 98]}, clip: [0, 1]}", "encode.stretch: clip beside it"),
+    (
+        "encode: {add: 1, stretch: {quantile: [2, 98]}}",
+        "encode.stretch: add beside it: the stretch says both",
+    ),
+    ("bad: [3, -1]", "bad.1: got -1, expected at least 0"),
+    ("time: {years: 2018/2017}", "time.years: 2018/2017: it ends before it begins"),
     ("collection: x", "the key 'collection' stands twice (first in line 8)"),
 ]
 
@@ -279,6 +290,8 @@ ADDED_AT_THE_END = [
     ("title: !!str x", "tags are not allowed"),
     ("title: !!python/object/apply:os.system [ls]", "tags are not allowed"),
     ('title: "a\\u0000b"', "a control character in a text"),
+    ('title: "a\\u0085b"', "a control character in a text"),
+    ('title: "a\\x9bb"', "a control character in a text"),
     ("split: {seed: 99999999999999999999}", "a number that is too large"),
     ("title: [", "not YAML: "),
     ("title: *x", "not YAML: found undefined alias"),
@@ -373,3 +386,9 @@ def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
         load_recipe(tmp_path)
     with pytest.raises(RecipeError, match="cannot be read: "):
         load_recipe(tmp_path / ("x" * 300))
+
+
+def test_an_attribute_takes_no_name_of_the_index(tmp_path: Path) -> None:
+    """Columns that end in _offset are where readers of the index find layers."""
+    (line,) = refusal(tmp_path, GOOD + "attributes: {sea_offset: {file: a.gpkg, column: m}}\n")
+    assert "attributes.sea_offset: the name is taken: columns that end so" in line

@@ -121,7 +121,7 @@ def test_relative_paths_are_relative_to_the_file_they_stand_in(tmp_path: Path) -
         "area": {"file": "aoi.gpkg"},
         "labels": {
             "a": {"file": "land.tif", "legend": "corine"},
-            "b": {"file": "~/land.tif", "legend": "mine.yaml"},
+            "b": {"file": "~/land.tif", "legend": "mine.yaml", "scene_labels": {"remap": "few.yaml"}},
             "c": {"collection": "corine", "catalog": "https://example.org/stac"},
             "d": {"collection": "corine", "catalog": "here"},
             "e": {"collection": "corine", "catalog": "nowhere"},
@@ -137,7 +137,11 @@ def test_relative_paths_are_relative_to_the_file_they_stand_in(tmp_path: Path) -
     assert found["local_roots"] == ["../base/pixels", "/abs"]
     assert found["area"]["file"] == "../base/aoi.gpkg"
     assert found["labels"]["a"] == {"file": "../base/land.tif", "legend": "l.yaml"}
-    assert found["labels"]["b"] == {"file": "~/land.tif", "legend": "../base/mine.yaml"}
+    assert found["labels"]["b"] == {
+        "file": "~/land.tif",
+        "legend": "../base/mine.yaml",
+        "scene_labels": {"remap": "../base/few.yaml"},
+    }
     assert [found["labels"][k]["catalog"] for k in "cde"] == [
         "https://example.org/stac",
         "../base/here",
@@ -191,6 +195,11 @@ def test_a_set_of_another_form_is_a_wrong_call(tmp_path: Path, text: str) -> Non
 def test_a_set_that_is_not_yaml_names_itself(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"^--set a\.b: not YAML: "):
         load_recipe(write(tmp_path / "r.yaml", GOOD), sets=["a.b=["])
+
+
+def test_a_set_comes_too_late_for_extends(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"^--set extends: .* before --set comes"):
+        load_recipe(write(tmp_path / "r.yaml", GOOD), sets=["extends=other.yaml"])
 
 
 def test_a_set_of_a_code_finds_the_whole_number(tmp_path: Path) -> None:
@@ -300,6 +309,15 @@ def test_the_digest_sees_a_shapefile_whole(tmp_path: Path) -> None:
     assert loaded.digest != before
 
 
+def test_the_digest_sees_the_rasters_of_a_calendar(tmp_path: Path) -> None:
+    select = {"method": "periods", "from": {"planting": "p.tif", "harvest": "h.tif"}}
+    s2 = {"collection": "sentinel-2-l2a", "bands": ["blue"], "time": "2021", "select": select}
+    loaded = load(tmp_path, imagery={"s2": s2})
+    before = loaded.digest
+    (tmp_path / "h.tif").write_bytes(b"days")
+    assert loaded.digest != before
+
+
 def test_the_digest_does_not_follow_secrets(tmp_path: Path) -> None:
     one, two = (load(tmp_path, catalog=f"https://u:{x}@h.org/?sig={x}&v=1").digest for x in "ab")
     assert one == two != load(tmp_path, catalog="https://h.org/?sig=a&v=1").digest
@@ -329,6 +347,7 @@ def test_secrets_are_not_written_out(tmp_path: Path, url: str, said: str) -> Non
 
 def test_yaml_comes_back_as_the_same_recipe(tmp_path: Path) -> None:
     tricky = ["off", "no", "1e5", "0o7", "2021-06-01", "1:30", "~", "null", "012", "=", "é: ü", "a\nb", " x "]
+    tricky += ["\u2028", " a\u2029 b", "a\rb", "\ufeffa", "a\n\n b ", "\t", "'\"\u2028"]
     where = {f"p{i}": text for i, text in enumerate(tricky) if text[0] != "="}
     where |= {"many": [1, 1.5, True, "1"], "tiny": 1e-7, "large": 1e22}
     imagery = {"s2": {**GOOD["imagery"]["s2"], "where": where, "time": "2021-06-01"}}

@@ -23,6 +23,18 @@ LEAST: dict[str, Any] = {
 }
 
 
+def test_classes_of_a_quota_are_codes_or_names() -> None:
+    chips = {
+        "size": 128,
+        "sampling": {"method": "stratified", "by": "a", "quota": {80: 3, "10": 2, "forest": 1}},
+    }
+    mapping = {**LEAST, "chips": chips, "labels": {"a": {"collection": "corine"}}}
+    recipe = Recipe.model_validate({**mapping, "balance": {"by": "a", "quota": {80: 3}}})
+    assert recipe.chips.sampling.quota == {"80": 3, "10": 2, "forest": 1}
+    assert recipe.balance is not None
+    assert recipe.balance.quota == {"80": 3}
+
+
 def test_what_is_not_said_is_the_first_value_of_the_contract() -> None:
     recipe = Recipe.model_validate({**LEAST, "split": {}, "labels": {"a": {"collection": "corine"}}})
     s2, chips, split, output = recipe.imagery["s2"], recipe.chips, recipe.split, recipe.output

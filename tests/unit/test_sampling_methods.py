@@ -32,6 +32,7 @@ from tiny import LAEA, assets, load, north_up, outline, scene, write_tif
 
 GEOD = pyproj.Geod(ellps="WGS84")
 BOX = (9.0, 47.0, 9.3, 47.2)
+BLUE = {"collection": "sentinel-2-l2a", "bands": ["blue"], "catalog": "x"}
 
 
 def area_of(*bbox: float) -> AreaOfInterest:
@@ -526,6 +527,37 @@ def test_lists_of_other_places_are_refused(tmp_path, change, said):
         listed(tmp_path, [ROW, ROW])
     with pytest.raises(RecipeError, match="no column transform"):
         listed(tmp_path, [{"key": "a", "crs": "EPSG:32632"}])
+
+
+def test_names_that_look_like_numbers_stay_names(tmp_path):
+    """Keys, codes with leading zeros, and NA beside other texts; NA among numbers is nothing."""
+    (tmp_path / "l.csv").write_text(
+        'key,crs,transform\n0012,EPSG:32632,"10 0 500000 0 -10 5200000"\n12E4,32632,"10 0 510000 0 -10 5200000"\n'
+    )
+    (tmp_path / "k.csv").write_text("key,region,county,metres\n0012,NA,01001,1.5\n12E4,EU,02003,NA\n")
+    names = ("region", "county", "metres")
+    found = places(
+        tmp_path, {"sampling": {"method": "list", "file": "l.csv"}}, EVERYWHERE,
+        attributes={name: {"file": "k.csv", "column": name} for name in names},
+    )  # fmt: skip
+    assert found["key"].tolist() == ["0012", "12E4"]
+    assert found[["region", "county"]].to_numpy().tolist() == [["NA", "01001"], ["EU", "02003"]]
+    assert found["metres"].iloc[0] == 1.5
+    assert found["metres"].isna().tolist() == [False, True]
+
+
+def test_a_time_is_found_by_whole_numbers_that_stand_in_a_column_with_gaps(tmp_path):
+    points(tmp_path, [9.1, 9.2], [47.1, 47.1], field=[5, None])
+    points(tmp_path, [9.1, 9.2], [47.1, 47.1], "a.csv", field=[5.0, None])
+    (tmp_path / "t.csv").write_text("field,time\n5,2021-03\n6,2021-04\n")
+    found = places(
+        tmp_path, {"sampling": {"method": "points", "file": "p.csv"}}, EVERYWHERE,
+        attributes={"field": {"file": "a.csv", "column": "field", "join": "nearest"}},
+        imagery={"s2": {**BLUE, "time": {"table": "t.csv", "by": "field"}}},
+    )  # fmt: skip
+    told = dict(zip(found["field"].fillna(-1).tolist(), found["s2_time"], strict=True))
+    assert told[5].startswith("2021-03-01")
+    assert told[-1] == ""
 
 
 def test_the_table_of_another_build_is_a_list(tmp_path):

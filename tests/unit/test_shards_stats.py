@@ -97,6 +97,18 @@ def test_integers_are_exact():
         assert sum(f["histogram"]["counts"]) == f["count"]
 
 
+def test_what_was_clipped_is_counted():
+    array = np.zeros((3, 2, 3), np.int16)
+    array[0, 0] = [32767, -32767, 32766]
+    array[1] = -32768
+    stats = PartialStats()
+    for part in (array, array[:, ::-1]):
+        stats.add(S2, "train", part)
+    found = stats.finish([S2, SAR])
+    assert [found["s2"][band]["clipped"] for band in S2.bands] == [4, 0, 0]
+    assert "clipped" not in found[SAR.name][SAR.bands[0]]
+
+
 def test_floats_are_close():
     figures = gathered([SAR], [range(COUNT)]).finish([SAR])["s1"]
     for name, values in zip(SAR.bands, train_pixels(SAR), strict=True):

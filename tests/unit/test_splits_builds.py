@@ -97,6 +97,9 @@ def test_inside_tile_takes_the_tiles_that_scenes_are_cut_from(world):
     assert set(wish) == {"train", "val", "test"}
     with pytest.raises(RecipeError, match="cut out of tiles"):
         planned(world, "notiles", {"method": "inside_tile"})
+    one = {**chips, "size": int(SIDE // 10)}  # a chip as large as the tile: all rings but the core are empty
+    with pytest.raises(YieldError, match="none of 1 chips goes to train"):
+        planned(world, "core", {"method": "inside_tile"}, chips=one, area=None)
 
 
 def test_lists_overrides_and_earlier_datasets_are_inputs(world):

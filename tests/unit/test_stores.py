@@ -11,7 +11,7 @@ import obstore
 import pytest
 from obstore.store import MemoryStore
 
-from chipweave.errors import RecipeError, TransientSourceError, UsageError
+from chipweave.errors import RecipeError, TransientSourceError, UsageError, VerifyError
 from chipweave.stores import homes, lease
 from chipweave.stores.lease import LEASE, Lease
 from chipweave.stores.store import Store, address, is_url
@@ -288,3 +288,26 @@ def test_which_addresses_are_urls():
     assert is_url(Path("s3://bucket/data")), "a path takes one of the slashes"
     assert address(Path("s3://bucket/data/")) == "s3://bucket/data"
     assert not any(map(is_url, ["data", "/data", "./s3", "a:b", "data/s3:/x"]))
+
+
+ENTRY = {"bytes": 1, "sha256": "0"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"x",
+        b"[" * 100_000,
+        b'{"files": []}',
+        *(
+            json.dumps({"files": {n: ENTRY}}).encode()
+            for n in ("../a", "/a", "a//b", "a\0", "\ud800", "a" * 300)
+        ),
+    ],
+)
+def test_a_manifest_behind_http_that_is_none_is_6(body, monkeypatch):
+    """Nothing is fetched by its word."""
+    monkeypatch.setattr(homes.WebStore, "read", lambda *_: (body, None))
+    monkeypatch.setattr(homes.WebStore, "fetch", lambda *_: pytest.fail("it was believed"))
+    with pytest.raises(VerifyError, match="manifest"), homes.copied("http://127.0.0.1:9/data"):
+        pass

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyproj
 import pytest
 import shapely
 
@@ -94,6 +95,26 @@ def test_a_layer_of_its_own_grid_and_floats():
     [record] = reduce_features(features(shapely.box(-5, 15, 5, 25)), PLACE, {"sar": wide}, ["mean", "count"])
     assert record["values"]["sar"]["count"] == [[1, 1]]
     assert record["values"]["sar"]["mean"] == [[2.0, 3.0]]
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:2263"])
+def test_areas_are_square_metres_where_the_grid_counts_none(crs: str) -> None:
+    to = pyproj.Transformer.from_crs(4326, crs, always_xy=True)
+    x, y = to.transform(-74.0, 40.7)
+    step = 0.0001 if crs == "EPSG:4326" else 30.0
+    place = Place("a", crs, x, y, 10, step)
+    shape = shapely.box(x + step, y - 8 * step, x + 7 * step, y - step).difference(
+        shapely.box(x + 2 * step, y - 4 * step, x + 4 * step, y - 2 * step)
+    )
+    [record] = reduce_features(
+        Features(np.array([shape], object), np.array([1], np.int32), ("0",), ({},)), place, {}, ["mean"]
+    )
+    metres = pyproj.Transformer.from_crs(crs, "+proj=aea +lat_1=40 +lat_2=41 +lon_0=-74", always_xy=True)
+    truth = shapely.transform(
+        shapely.segmentize(shape, step / 8), lambda c: np.stack(metres.transform(*c.T), 1)
+    ).area
+    assert record["area_m2"] == pytest.approx(truth, rel=1e-4)
+    assert record["share"] == 1.0
 
 
 def test_summary_equals_numpy():

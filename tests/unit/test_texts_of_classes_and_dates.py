@@ -14,6 +14,7 @@ from chipweave.labels.text.metadata import middle, season
 from chipweave.labels.text.words import (
     a,
     any_of,
+    are,
     area_text,
     class_name,
     compass,
@@ -288,6 +289,8 @@ def test_nouns_for_people():
     assert any_of("orchard") == "an orchard"
     assert any_of("residential") == "a residential area"
     assert any_of("inland water") == "any inland water"
+    named = ("inland water", "wetlands", "quarries, landfill and construction", "grass")
+    assert [are(name) for name in named] == ["Is", "Are", "Are", "Is"]
     assert noun("parking and squares", 2) == "area of parking and squares"
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"]) == "a, b and c"

@@ -61,9 +61,9 @@ def test_names_of_further_members_are_taken(tmp_path: Path):
         )
 
 
-def source(kind, specs, crs="utm", centre=(9.0, 60.0), rasters=(), **options):
-    wish = TextLayer.model_validate({"kind": kind, **options})
-    return text_source("t", wish, {s.name: s for s in specs}, crs, centre, {"osm": "OpenStreetMap"}, rasters)
+def source(kind, specs, crs="utm", centre=(9.0, 60.0), rasters=(), apart=(), **options):
+    wish, named = TextLayer.model_validate({"kind": kind, **options}), {s.name: s for s in specs}
+    return text_source("t", wish, named, crs, centre, {"osm": "OpenStreetMap"}, rasters, apart)
 
 
 OSM, COVERED = label_spec(), label_spec("cover", COVER)
@@ -98,7 +98,9 @@ def test_layers_that_cannot_be_written_from_are_refused():
         source("vqa", [image_spec(), OSM], **{"from": "s2"})
     with pytest.raises(RecipeError, match="height has no classes"):
         source("landcover_caption", [numbers], **{"from": "height"})
-    with pytest.raises(RecipeError, match="osm is a raster, and an osm_caption is written from features"):
+    with pytest.raises(
+        RecipeError, match="osm holds no areas or lines, and an osm_caption is written from features"
+    ):
         source("osm_caption", [OSM], rasters=["osm"], **{"from": "osm"})
     with pytest.raises(RecipeError, match=r"text.t.from: height has no classes to write about"):
         source("vqa", [numbers], rasters=["height"], **{"from": "height"})
@@ -107,6 +109,10 @@ def test_layers_that_cannot_be_written_from_are_refused():
     ):
         source("osm_caption", [OSM], **{"from": "osm", "visible": {"biulding": 1.0}})
     assert source("osm_caption", [OSM], **{"from": "osm", "visible": {"Forest cover": 1.0}})
+    with pytest.raises(
+        RecipeError, match=r"text.t.from: all classes of osm are of ground outside, or of edges"
+    ):
+        source("vqa", [OSM], apart=LEGEND.codes, **{"from": "osm"})
 
 
 def test_members_go_under_the_licence_of_what_they_are_written_from():

@@ -65,8 +65,6 @@ def test_radar(wish, unit):
         (LANDSAT, ["red", "lwir"], "native", None, "red is in reflectance, lwir in K"),
         (S2, ["red"], "native", {"dtype": "uint8", "nodata": 256}, "imagery.x.encode.nodata: 256"),
         (S2, ["red"], "native", {"dtype": "uint8", "nodata": "nan"}, "imagery.x.encode.nodata: nan"),
-        (S2, ["red"], "native", {"scale": 0}, "imagery.x.encode.scale"),
-        (S2, ["red"], "native", {"clip": [3, 3]}, "imagery.x.encode.clip"),
     ],
 )
 def test_what_cannot_be_is_said(known, bands, wish, encode, said):

@@ -297,3 +297,22 @@ def test_a_parcel_cut_at_180_degrees_is_whole_on_both_sides_of_it(tmp_path: Path
         longitudes = np.array([c[0] for polygon in rings["coordinates"] for c in polygon[0]])
         assert longitudes.min() == -180
         assert longitudes.max() == 180
+
+
+def test_areas_in_several_parts_that_jump_across_180_degrees_are_brought_together(tmp_path: Path) -> None:
+    """As maps of OpenStreetMap hold them: an island on one side, a lake and a shore that are cut by nothing."""
+    whole = shapely.box(179.994, -16.784, 180.006, -16.776) - shapely.box(179.997, -16.782, 180.001, -16.779)
+    island = shapely.box(180.008, -16.782, 180.01, -16.78)
+    jumping = [
+        shapely.transform(shape, lambda c: np.where(c > [180, 90], c - np.array([360, 0]), c))
+        for shape in (whole, island)
+    ]
+    path = write(tmp_path / "a.gpkg", [shapely.MultiPolygon(jumping)], "EPSG:4326")
+    for crs in ("EPSG:32760", "EPSG:32701"):
+        place = place_at(180.0, -16.78, crs, 10.0, 192)
+        truth = held(whole, place, "EPSG:4326") | held(island, place, "EPSG:4326")
+        near = off(whole, place, "EPSG:4326") < 1e-6
+        got = reader(path, place=place).read(place, []).arrays["f"] == 1
+        assert truth.any()
+        assert not truth.all()
+        np.testing.assert_array_equal(got[~near], truth[~near])

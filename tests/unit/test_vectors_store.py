@@ -18,6 +18,7 @@ import shapely
 from chipweave.errors import PermanentSourceError, RecipeError
 from chipweave.labels.vectors import Rule, mending, opened
 from chipweave.labels.vectors import store as making
+from chipweave.plan.vectors import read_features
 from support.polygons import place_at, reader, star, store, write
 
 UTM = "EPSG:32635"
@@ -120,6 +121,17 @@ def test_files_that_are_missing_or_no_vectors_are_refused(tmp_path: Path) -> Non
     whole = write(tmp_path / "e.gpkg", [box(k, 0, k + 1, 1) for k in range(3000)], UTM).read_bytes()
     (tmp_path / "f.gpkg").write_bytes(whole[: len(whole) // 2])
     assert "f.gpkg: cannot be read" in refused(tmp_path / "f.gpkg").message
+
+
+@pytest.mark.parametrize("part", ["shp", "shx", "dbf"])
+def test_a_shapefile_that_is_cut_short_is_refused(tmp_path: Path, part: str) -> None:
+    """GDAL reads what is left of it, and says nothing of the features that are gone."""
+    path = write(tmp_path / "a.shp", [box(k, 0, k + 1, 1) for k in range(300)], UTM, crop=["rye"] * 300)
+    own = path.with_suffix(f".{part}")
+    own.write_bytes(own.read_bytes()[:-100])
+    assert f"is cut short: a.{part} has" in refused(path).message
+    with pytest.raises(RecipeError, match=f"area: a.shp: is cut short: a.{part} has"):
+        read_features(path, "area: a.shp")
 
 
 def test_a_file_with_several_layers_asks_which(tmp_path: Path) -> None:

@@ -17,7 +17,9 @@ import zarr
 
 import fakes
 from chipweave.audit import verify
-from chipweave.errors import UsageError
+from chipweave.describe.report import page_of
+from chipweave.describe.show import show
+from chipweave.errors import UsageError, VerifyError
 from chipweave.shards.reader import Reader
 
 CHECKS = ["manifest", "unlisted", "index", "recipe", "ledger", "shards", "tar", "members", "json", "shares"]
@@ -638,3 +640,73 @@ def test_a_spoilt_document_is_found(told, tmp_path, layer, text, check):
         file.write(text[:size].ljust(size))
     fakes.reseal(folder)
     assert check in failed(folder)
+
+
+# --- columns that lead nowhere ---------------------------------------------------------------
+
+
+def _swap(folder, name, values):
+    path = folder / "index.parquet"
+    table = pq.read_table(path)
+    at = table.column_names.index(name)
+    pq.write_table(table.set_column(at, name, values(table[name].to_pylist())), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("key", lambda of: pa.array([None, *of[1:]], pa.string())),
+        ("key", lambda of: pa.array(range(len(of)))),
+        ("s2_offset", lambda of: pa.array([None, *of[1:]], pa.int64())),
+        ("json_offset", lambda of: pa.array([float(x) for x in of])),
+        ("split", lambda of: pa.array([None, *of[1:]], pa.string())),
+        ("geometry", lambda of: pa.array([b"\x01\x02", *of[1:]], pa.binary())),
+        ("geometry", lambda of: pa.array([None, *of[1:]], pa.binary())),
+    ],
+)
+def test_holes_and_types_of_the_index_are_told(folder, name, values):
+    _swap(folder, name, values)
+    assert "index" in failed(folder)
+
+
+def test_a_fact_that_the_index_dropped_is_told(folder):
+    table = pq.read_table(folder / "index.parquet")
+    pq.write_table(table.drop_columns(["s2_items"]), folder / "index.parquet")
+    assert "json" in failed(folder)
+
+
+def test_a_manifest_of_another_version_is_told(folder):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "version": 99}))
+    assert "manifest" in failed(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [("index.parquet", b"PAR1"), ("stats.json", b"[]"), ("recipe.yaml", b"a: ["), ("ledger.parquet", b"")],
+)
+def test_what_reads_a_damaged_dataset_says_so_in_a_line(folder, tmp_path, name, body):
+    (folder / name).write_bytes(body)
+    with pytest.raises(VerifyError, match=r"damaged|cannot be read"):
+        page_of(folder, tmp_path / "page.html")
+    if name != "ledger.parquet":
+        with pytest.raises(VerifyError, match="damaged"):
+            show(folder, (), tmp_path / "sheet.png")
+    assert not list(tmp_path.glob("*.*"))
+
+
+@pytest.mark.parametrize("name", ["p01", "p50", "p99", "histogram"])
+def test_percentiles_and_bins_are_counted_again(folder, name):
+    path = folder / "stats.json"
+    stats = json.loads(path.read_bytes())
+    band = next(iter(stats["s2"].values()))
+    if name == "histogram":
+        counts = band["histogram"]["counts"]
+        assert counts != counts[::-1]
+        counts.reverse()
+    else:
+        marks = {"p01": "min", "p50": "p02", "p99": "max"}
+        assert band[name] != band[marks[name]]
+        band[name] = band[marks[name]]
+    path.write_text(json.dumps(stats))
+    assert "stats" in failed(folder)

@@ -19,7 +19,7 @@ from chipweave.audit.picture import draw
 from chipweave.audit.report import BROKEN, Check, Findings, Report
 from chipweave.audit.scan import Scan, Watcher, scan_tars, scan_zarr
 from chipweave.audit.splits import buffer_of, check_leakage, check_splits
-from chipweave.audit.stats import check_stats
+from chipweave.audit.stats import Totals, check_stats, read_stats
 from chipweave.audit.tables import Index, Rules, check_ledger, load_index, load_rules
 from chipweave.audit.tars import check_shards
 from chipweave.audit.zarrs import Stores
@@ -121,7 +121,8 @@ def _checks(folder: Path, index: Index, rules: Rules, wanted: _Wanted) -> tuple[
     prints = Fingerprints() if wanted.leakage else None
     grids, picked = (Grids(), pick(index, wanted.number)) if wanted.alignment else (None, None)
     watchers: list[Watcher] = [w for w in (prints, grids, picked) if w is not None]
-    scan = Scan(index, rules, Stores.open(folder, index), watchers=watchers)
+    totals = Totals(read_stats(folder))
+    scan = Scan(index, rules, Stores.open(folder, index), totals, watchers)
     if any(index.column("shard")):
         checks.append(check_shards(folder, index))
         scan_tars(folder, scan)

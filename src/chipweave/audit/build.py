@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from chipweave.audit.duplicates import Fingerprints
 from chipweave.audit.leakage import look_across
-from chipweave.audit.limits import Limits
 from chipweave.audit.report import Report
-from chipweave.audit.scan import Scan, scan_tars, scan_zarr
 from chipweave.audit.sites import side
 from chipweave.audit.splits import buffer_of, check_leakage
-from chipweave.audit.tables import Index, load_index, load_rules
-from chipweave.audit.zarrs import Stores
+from chipweave.audit.tables import load_index, load_rules
 from chipweave.errors import VerifyError
 from chipweave.files import atomic_write_text
+from chipweave.pixels.fingerprint import Fingerprint
 from chipweave.shards.parts import SampleRow
 
 log = logging.getLogger("chipweave")
@@ -25,15 +23,14 @@ log = logging.getLogger("chipweave")
 NAME = "report/leakage.json"
 """Where the outcome lies, below the dataset."""
 
-PIXELS = "pixels"
-"""Fact of a sample: digest of its imagery, empty where that holds no data."""
+PIXELS, PRINT = "pixels", "print"
+"""Facts of a sample: digest and fingerprint of its imagery, empty where that holds no data."""
 
 
-def audit_build(folder: Path, samples: Iterable[SampleRow]) -> Report:
+def audit_build(folder: Path, samples: Sequence[SampleRow]) -> Report:
     """Hold a dataset that is about to be sealed against its own recipe, and write `report/leakage.json`.
 
-    Pixels are known by the digests that were taken as they were woven. They are read again only where the recipe gives
-    a threshold for near-duplicates.
+    No pixel is read again: pictures are known by digests and fingerprints that were taken as they were woven.
 
     Parameters
     ----------
@@ -55,9 +52,7 @@ def audit_build(folder: Path, samples: Iterable[SampleRow]) -> Report:
     check, sites = check_leakage(index, rules, twins_of(samples) if several else [])
     checks = [check]
     if several and sites is not None:
-        wanted = Limits.of(rules.split).near_duplicates is not None
-        prints = _fingerprints(folder, index) if wanted else None
-        checks += look_across(sites, rules.split, buffer_of(rules), prints).checks
+        checks += look_across(sites, rules.split, buffer_of(rules), _prints(samples)).checks
     report = Report("", checks)
     content = {k: v for k, v in report.to_dict().items() if k != "folder"}
     (folder / NAME).parent.mkdir(exist_ok=True)
@@ -85,19 +80,21 @@ def twins_of(samples: Iterable[SampleRow]) -> list[tuple[str, str]]:
     for row in sorted(samples, key=lambda row: row.key):
         digest = row.facts.get(PIXELS)
         if digest:
-            mine = side(row.split, int(row.facts.get("columns", {}).get("fold", -1)))
+            mine = _side(row)
             other, theirs = seen.setdefault(digest, (row.key, mine))
             if theirs != mine:
                 found.append((other, row.key))
     return found
 
 
-def _fingerprints(folder: Path, index: Index) -> Fingerprints:
+def _prints(samples: Iterable[SampleRow]) -> Fingerprints:
+    """Fingerprints of all samples, in the order of their keys."""
     prints = Fingerprints()
-    rules, _ = load_rules(folder)
-    scan = Scan(index, rules, Stores.open(folder, index), watchers=[prints])
-    if any(index.column("shard")):
-        scan_tars(folder, scan)
-    else:
-        scan_zarr(scan)
+    for row in sorted(samples, key=lambda row: row.key):
+        text = row.facts.get(PRINT)
+        prints.add(row.key, _side(row), Fingerprint.told(text) if text else None)
     return prints
+
+
+def _side(row: SampleRow) -> str:
+    return side(row.split, int(row.facts.get("columns", {}).get("fold", -1)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,14 +19,17 @@ from chipweave.audit.limits import Limits
 from chipweave.audit.outline import rings_of
 from chipweave.audit.picture import draw
 from chipweave.audit.report import BROKEN, Check, Findings, Report
-from chipweave.audit.sites import DATE, Classes, Sites
+from chipweave.audit.sites import DATE, Classes, Sites, side
 from chipweave.errors import UsageError
 
 GAP = "gap"
 """Name of the split that is none."""
+ALL = "all"
+"""Name of the split of rows whose folds stand in a column of their own."""
 MOST_CLASSES = 256
 """Different values of a label up to which each is a class; numbers that take more are cut into tenths."""
 _PARTS = 10
+_SEVERAL = (list, tuple, set, dict, np.ndarray)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +92,12 @@ def audit_table(
     Raises
     ------
     UsageError
-        There is no such table, or no such column.
+        There is no such table, or no such column, or one that holds several values a row.
     """
     columns, limits, path = columns or Columns(), limits or Limits(), Path(path)
+    for name, metres in (("buffer_m", buffer_m), ("jitter_m", jitter_m)):
+        if not (math.isfinite(metres) and metres >= 0):
+            raise UsageError(f"{name} is {metres:g}: expected metres", hint="0 asks for no distance")
     frame = _read(path, columns)
     report: list[Check] = []
     frame, check = _usable(frame, columns)
@@ -142,6 +149,12 @@ def _read(path: Path, columns: Columns) -> gpd.GeoDataFrame:
         raise UsageError(
             f"{path}: has no column {missing[0]!r}", hint=f"it has {there}; name one with an option"
         )
+    for name in (columns.label, columns.group, columns.time, columns.split):
+        if name is not None and frame[name].map(lambda value: isinstance(value, _SEVERAL)).any():
+            raise UsageError(
+                f"{path}: column {name!r} holds several values a row",
+                hint="give a column with one value a row",
+            )
     if frame.crs is None:
         raise UsageError(f"{path}: its geometry names no CRS", hint="set one: frame.set_crs(…)")
     return frame
@@ -154,9 +167,11 @@ def _usable(frame: gpd.GeoDataFrame, columns: Columns) -> tuple[gpd.GeoDataFrame
     bad = (shapes.isna() | shapes.is_empty).to_numpy() | ~np.isfinite(shapes.bounds.to_numpy()).all(axis=1)
     if bad.any():
         findings.fail(f"{int(bad.sum())} rows have no geometry, first row {int(np.flatnonzero(bad)[0])}")
+    if columns.key is not None and (unnamed := int(frame[columns.key].isna().sum())):
+        findings.fail(f"{unnamed} rows have no key")
     own: dict[str, Any] = {
         "split": frame[columns.split].astype(object).where(frame[columns.split].notna(), GAP).astype(str),
-        "key": frame.index.astype(str) if columns.key is None else frame[columns.key].astype(str),
+        "key": _keys(frame, columns.key),
     }
     for name in ("group", "label", "time"):
         column = getattr(columns, name)
@@ -164,12 +179,27 @@ def _usable(frame: gpd.GeoDataFrame, columns: Columns) -> tuple[gpd.GeoDataFrame
             own[name] = frame[column].to_numpy()
     table = gpd.GeoDataFrame(own, geometry=shapes, crs=frame.crs)[~bad].reset_index(drop=True)
     table.loc[table["split"].isin(["", "None", "nan"]), "split"] = GAP
+    if "fold" in frame and pd.api.types.is_integer_dtype(frame["fold"]):  # as `chipweave split` writes folds
+        folds = frame["fold"][~bad].to_numpy()
+        own = (table["split"] == ALL).to_numpy() & (folds >= 0)
+        table.loc[own, "split"] = [side(ALL, int(n)) for n in folds[own]]
     twice = table["key"][table["key"].duplicated(keep=False)]
     if columns.key is not None and len(twice):
         findings.fail(f"{twice.nunique()} keys come more than once, first {twice.iloc[0]}")
     return table, findings.check(
         f"{len(table)} rows, all with a geometry and a key of their own", rows=len(table)
     )
+
+
+def _keys(frame: gpd.GeoDataFrame, column: str | None) -> pd.Series[str]:
+    """Names of rows: their own, else those of the table's index; numbers where these tell no rows apart."""
+    index = frame.index.astype(str) if frame.index.is_unique else [f"row {n}" for n in range(len(frame))]
+    names: pd.Series[str] = pd.Series(index, index=frame.index, dtype=object)
+    if column is not None:
+        names = (
+            frame[column].astype(object).where(frame[column].notna(), "without a key: " + names).astype(str)
+        )
+    return names
 
 
 def _check_splits(frame: gpd.GeoDataFrame) -> Check:
@@ -216,9 +246,9 @@ def _sites(kept: gpd.GeoDataFrame, columns: Columns, jitter_m: float) -> Sites:
 
 def _classes(values: pd.Series[Any]) -> Classes:
     """One share of 1 a row: of its class, or of the tenth of all numbers that it lies in."""
-    if pd.api.types.is_float_dtype(values) or (
-        pd.api.types.is_numeric_dtype(values) and values.nunique() > MOST_CLASSES
-    ):
+    number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    # Codes of classes are whole, also in a column that has gaps and therefore holds floats.
+    if number and (values.nunique() > MOST_CLASSES or not (values.dropna() % 1 == 0).all()):
         values = pd.qcut(values, _PARTS, labels=False, duplicates="drop")
     which, names = pd.factorize(values, sort=True)
     shares = np.zeros((len(values), max(len(names), 1)))

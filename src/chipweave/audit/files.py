@@ -8,7 +8,7 @@ from typing import Any
 
 from chipweave.audit.report import BROKEN, Check, Findings
 from chipweave.files import sha256_file
-from chipweave.shards.manifest import NAME, dataset_files
+from chipweave.shards.manifest import NAME, VERSION, dataset_files
 
 _REPORTS = "report/"
 
@@ -36,7 +36,10 @@ def check_files(folder: Path) -> list[Check]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    files = json.loads(path.read_bytes())["files"]
+    content = json.loads(path.read_bytes())
+    if content["version"] != VERSION:
+        raise ValueError(f"its version is {content['version']}, not {VERSION}")
+    files = content["files"]
     if not isinstance(files, dict):
         raise TypeError("`files` is no mapping")
     return files

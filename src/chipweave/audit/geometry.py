@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from chipweave.audit.report import Check, Findings
 from chipweave.audit.sites import Sites
 from chipweave.plan.distance import close_pairs, distances, near_pairs, overlap_shares
+from chipweave.plan.splits.affordable import expected_pairs
 from chipweave.shards.deal import split_order
 
 Floats = NDArray[np.float64]
@@ -29,6 +30,10 @@ AMONG = 1.5
 among them: neighbours on a grid have 1, or the root of 2 over a corner."""
 MOST_SPLITS = 8
 """Splits up to which every two of them are measured; beyond, the nearest two of all."""
+MOST_PAIRS, MOST_NEAR = 2e6, 3e8
+"""Pairs of two splits that are looked at one by one, and of all samples that are passed over; where more are as near as
+that, only nearer ones are counted."""
+_TOLD = 10
 _FIRST = 2000
 _RADIUS = 6_371_008.8
 
@@ -121,29 +126,63 @@ def check_geometry(sites: Sites, buffer_m: float, *, wrong: bool, findings: Find
     if len(np.unique(sites.splits)) < 2:
         return found.check("there is only one split", **numbers)
     order = ground_order(sites.rings)
-    rings, groups = sites.rings[order], sites.groups[order]
-    off = np.zeros(len(sites)) if sites.error_m is None else sites.error_m[order]
-    i, j, metres = close_pairs(rings, max(buffer_m + 2 * float(off.max()), TOUCH), groups)
+    off = np.zeros(len(sites)) if sites.error_m is None else sites.error_m
+    if _too_many(sites.rings, TOUCH, sites.groups):
+        order = order[_distinct(sites.rings[order], sites.groups[order], off[order])]
+    rings, groups, off = sites.rings[order], sites.groups[order], off[order]
+    within = max(buffer_m + 2 * float(off.max()), TOUCH)
+    looked = countable(rings, within, groups)
+    i, j, metres = close_pairs(rings, looked, groups)
     need = buffer_m + off[i] + off[j]
     overlapping, close = overlap_shares(rings, i, j) > OVERLAP, metres < need - SLACK
     if off.any():
         numbers["error_m"] = float(off.max())
     numbers |= {"overlapping": int(overlapping.sum()), "too_close": int((close & ~overlapping).sum())}
-    for at in np.lexsort((metres, ~overlapping)):
+    bad = np.lexsort((metres, ~overlapping))
+    bad = bad[(overlapping | close)[bad]]
+    for at in bad[:_TOLD]:
         pair = sites.pair(int(order[i[at]]), int(order[j[at]]))
         if overlapping[at]:
             found.say(f"{pair} overlap", wrong=wrong)
-        elif close[at]:
+        else:
             more = need[at] - buffer_m
             why = f"{buffer_m:g} m" + (f" and the {more:g} m that both may lie off" if more else "")
             found.say(f"{pair} are {metres[at]:.1f} m apart, less than {why}", wrong=wrong)
+    found.count(len(bad) - _TOLD, wrong=wrong)
     numbers |= _nearest_of_all(sites, rings, groups, order, (i, j, metres))
     least = numbers["nearest_m"]
+    if looked < within:  # more pairs than can be counted: those that are nearest tell enough
+        numbers["counted_m"] = looked
+        if not len(bad) and least < buffer_m + 2 * float(off.min()):
+            found.say(
+                f"the nearest of two splits are {least:.1f} m apart, less than {within:g} m", wrong=wrong
+            )
     return found.check(
         f"no two splits share a place or pixels, or come closer than {buffer_m:g} m: "
         f"the nearest are {least:.0f} m apart",
         **numbers,
     )
+
+
+def countable(rings: Floats, within_m: float, groups: Ints) -> float:
+    """The distance up to which pairs of two groups are few enough to be counted, at most the one that is asked for."""
+    while within_m > TOUCH and _too_many(rings, within_m, groups):
+        within_m = max(within_m / 2, TOUCH)
+    return within_m
+
+
+def _too_many(rings: Floats, within_m: float, groups: Ints) -> bool:
+    every, apart = expected_pairs(rings, within_m, groups)
+    return every > MOST_NEAR or apart > MOST_PAIRS
+
+
+def _distinct(rings: Floats, groups: Ints, off: Floats) -> Ints:
+    """Rows of the first of each footprint, split and error: many dates of one place are one there."""
+    rows = np.column_stack([rings.reshape(len(rings), -1), groups, off])
+    found = np.unique(
+        rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel(), return_index=True
+    )
+    return np.sort(found[1])
 
 
 def _nearest_of_all(

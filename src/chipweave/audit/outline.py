@@ -16,11 +16,14 @@ Floats = NDArray[np.float64]
 Polygons = NDArray[np.object_]
 
 MOST_CORNERS = 32
-"""A geometry with more corners, or of several parts, is taken as its convex hull: distances are never too large."""
+"""A geometry with more corners, of several parts, or that crosses itself counts as its convex hull: no distance comes
+out too large."""
 LONGEST_M = 2000.0
 MOST_PIECES = 64
 _SPECK_M = 1e-3
 _DEGREE_M = 111_195.0
+_PAST_POLE = 1e-7
+"""Degrees: the speck about a point at a pole reaches beyond it."""
 
 
 def rings_of(geometry: gpd.GeoSeries) -> Floats:
@@ -50,7 +53,8 @@ def rings_of(geometry: gpd.GeoSeries) -> Floats:
     along = np.arange(pieces)[:, None] / pieces
     fine = (corners[:, :, None] + edges[:, :, None] * along).reshape(len(corners), -1, 2)
     lon, lat = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(fine[..., 0], fine[..., 1])
-    points = earth_centred(lon, np.where(np.abs(lat) < 90 + 1e-9, lat, np.nan))
+    lon = np.where(np.isfinite(lon), lon, np.nan)
+    points = earth_centred(lon, np.where(np.abs(lat) < 90 + _PAST_POLE, lat, np.nan))
     if not np.isfinite(points).all():
         bad = int(np.flatnonzero(~np.isfinite(points).all(axis=(1, 2)))[0])
         raise ValueError(f"row {bad} leaves the domain of its CRS")
@@ -75,7 +79,12 @@ def _simple(shapes: Polygons, speck: float, *, turned: bool) -> Polygons:
     """Polygons of one ring with few corners."""
     out = np.asarray(shapes, object).copy()
     whole = shapely.get_type_id(out) == shapely.GeometryType.POLYGON
+    if turned:  # a footprint across ±180° whose corners were not turned
+        west, _, east, _ = shapely.bounds(out).T
+        for row in np.flatnonzero(whole & (east - west > 180)):
+            out[row] = _turned(out[row])
     whole &= shapely.get_num_coordinates(shapely.get_exterior_ring(out)) <= MOST_CORNERS + 1
+    whole[whole] = shapely.is_valid(out[whole])  # an outline that crosses itself has no inside to speak of
     for row in np.flatnonzero(~whole):
         out[row] = _hull(out[row], turned=turned)
     flat = shapely.get_type_id(out) != shapely.GeometryType.POLYGON
@@ -89,7 +98,7 @@ def _simple(shapes: Polygons, speck: float, *, turned: bool) -> Polygons:
 def _hull(shape: Any, *, turned: bool) -> Any:
     west, _, east, _ = shape.bounds
     if turned and east - west > 180:  # in two parts at ±180°
-        shape = shapely.transform(shape, lambda xy: np.where([True, False] & (xy < 0), xy + 360, xy))
+        shape = _turned(shape)
     hull = shapely.convex_hull(shape)
     while shapely.get_num_coordinates(hull) > MOST_CORNERS + 1:
         west, south, east, north = hull.bounds
@@ -97,6 +106,11 @@ def _hull(shape: Any, *, turned: bool) -> Any:
         if shapely.get_num_coordinates(hull) > MOST_CORNERS + 1:
             hull = shapely.box(west, south, east, north)
     return hull
+
+
+def _turned(shape: Any) -> Any:
+    """A shape at ±180° with all of its longitudes in the east."""
+    return shapely.transform(shape, lambda xy: np.where([True, False] & (xy < 0), xy + 360, xy))
 
 
 def _filled(rings: Floats, most: int) -> Floats:

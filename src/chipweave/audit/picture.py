@@ -11,6 +11,7 @@ import yaml
 from chipweave.audit.geometry import Spacing
 from chipweave.audit.report import BROKEN, Report
 from chipweave.audit.tables import RECIPE
+from chipweave.errors import UsageError
 from chipweave.files import atomic_write_bytes
 
 _SHOWN = frozenset({
@@ -47,6 +48,8 @@ def draw(
     title
         Of the page; else the recipe's.
     """
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder", hint="name the PNG that is to be drawn")
     # With the picture alone: it brings matplotlib.
     from chipweave.describe.auditsheet import Distances, draw_audit  # noqa: PLC0415
 

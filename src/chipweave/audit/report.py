@@ -6,9 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from shapely.errors import ShapelyError
+
 Verdict = Literal["pass", "warn", "fail", "skip"]
 
-BROKEN = (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError, ArithmeticError)
+BROKEN = (
+    *(OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RuntimeError, ArithmeticError),
+    ShapelyError,
+)
 """What reading a damaged file may raise. An audit reports these, whatever the library that raised them."""
 
 _EXAMPLES = 4
@@ -102,6 +107,13 @@ class Findings:
     def say(self, text: str, *, wrong: bool) -> None:
         """Note something that is wrong, or that a person should know."""
         (self.fail if wrong else self.warn)(text)
+
+    def count(self, number: int, *, wrong: bool) -> None:
+        """Note further ones of a kind without words."""
+        if wrong:
+            self.failed += max(number, 0)
+        else:
+            self.warned += max(number, 0)
 
     def _note(self, text: str, number: int) -> None:
         if number <= _EXAMPLES:

@@ -249,9 +249,12 @@ def _check_json(row: Meta, meta: Meta, scan: Scan) -> None:
     for name in ("key", "split", "crs", "transform", "height", "width"):
         if meta[name] != row[name]:
             scan.json.fail(f"{name} of {key} is {meta[name]}, in the index {row[name]}")
+    owed = {of["licence"] for of in meta["layers"].values() if "licence" in of}
+    if owed and "licences" in row and owed != set(row["licences"] or ()):
+        scan.json.fail(f"licences of {key} are {sorted(owed)}, in the index {row['licences']}")
     for layer, of in meta["layers"].items():
         for fact in _FACTS:
-            if f"{layer}_{fact}" in row and row[f"{layer}_{fact}"] != of.get(fact):
+            if (f"{layer}_{fact}" in row or fact in of) and row.get(f"{layer}_{fact}") != of.get(fact):
                 scan.json.fail(f"{fact} of {layer} of {key} differs between JSON and index")
         words = {name: of.get(name) for name in CONSTANT}
         if scan.constant.setdefault(layer, words) != words:

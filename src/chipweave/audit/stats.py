@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chipweave.audit.arrays import Array, Layer, data_of, nodata_of
 from chipweave.audit.report import BROKEN, Check, Findings
 
 NAME = "stats.json"
+PERCENTILES = (1, 2, 50, 98, 99)
 _RELATIVE = 1e-9
+_NEAR, _LEAST = 2.0**-7, 2.0**-126
+"""A bin of floats is as wide as the last of seven bits of mantissa; least, what a float32 knows."""
 _TRAINED = {"train", "all"}
 """Folds are all in one split, and each is trained on."""
 
@@ -47,9 +51,76 @@ class Moments:
 
 
 @dataclass
-class Totals:
-    """Sums over the samples that were read."""
+class Ranks:
+    """How many values lie below and up to each percentile that `stats.json` names, and in its bins.
 
+    Parameters
+    ----------
+    low, high
+        From where to where a percentile is as good as said: of integers itself, of floats a bin of seven bits.
+    start, width
+        Of the histogram's bins; those of floats are not counted again, a width of 0.
+    """
+
+    low: list[float]
+    high: list[float]
+    start: int
+    width: int
+    below: NDArray[np.int64]
+    upto: NDArray[np.int64]
+    bins: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any], whole: bool) -> Ranks:
+        """What to count for a band of which that is said.
+
+        Raises
+        ------
+        One of `BROKEN`
+            It cannot be used.
+        """
+        marks = [float(said[f"p{p:02d}"]) for p in PERCENTILES]
+        near = [0.0 if whole else _NEAR * abs(mark) + _LEAST for mark in marks]
+        edges = said["histogram"]["edges"]
+        return cls(
+            [m - n for m, n in zip(marks, near, strict=True)],
+            [m + n for m, n in zip(marks, near, strict=True)],
+            int(edges[0]) if whole else 0,
+            int(edges[1]) - int(edges[0]) if whole else 0,
+            *(np.zeros(size, np.int64) for size in (len(marks), len(marks), len(edges) - 1)),
+        )
+
+    def add(self, values: Array) -> None:
+        """Take in values of any shape."""
+        self.below += [np.count_nonzero(values < x) for x in self.low]
+        self.upto += [np.count_nonzero(values <= x) for x in self.high]
+        if self.width > 0:
+            bins = (values.astype(np.int64).reshape(-1) - self.start) // self.width
+            inside = bins[(bins >= 0) & (bins < self.bins.size)]
+            self.bins += np.bincount(inside, minlength=self.bins.size)
+
+    def check(self, what: str, said: Mapping[str, Any], count: int, findings: Findings) -> None:
+        """Hold percentiles and bins against what is said."""
+        for n, p in enumerate(PERCENTILES):
+            # The smallest value with at least that share of all at or below it.
+            if not self.below[n] < -(-p * count // 100) <= self.upto[n]:
+                findings.fail(f"p{p:02d} of {what} is {said[f'p{p:02d}']}, which the pixels do not give")
+        if self.width > 0 and self.bins.tolist() != said["histogram"]["counts"]:
+            findings.fail(f"the histogram of {what} is not that of the pixels")
+
+
+@dataclass
+class Totals:
+    """Sums over the samples that were read.
+
+    Parameters
+    ----------
+    said
+        Contents of `stats.json`, as far as they can be used.
+    """
+
+    said: Mapping[str, Any] = field(default_factory=dict)
+    ranks: dict[tuple[str, str], Ranks | None] = field(default_factory=dict)
     bands: dict[tuple[str, str], Moments] = field(default_factory=lambda: defaultdict(Moments))
     classes: dict[tuple[str, str], dict[int, int]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(int))
@@ -65,15 +136,38 @@ class Totals:
                 data = data_of(values, nodata)
                 if np.issubdtype(values.dtype, np.floating):
                     data &= np.isfinite(values)
-                self.bands[name, band].add(values[data])
+                self._add(name, band, values[data])
         elif _is_numbers(layer):
             if split in _TRAINED:
                 [band] = layer["bands"]
-                self.bands[name, band].add(array[data_of(array, nodata_of(layer)) & np.isfinite(array)])
+                self._add(name, band, array[data_of(array, nodata_of(layer)) & np.isfinite(array)])
         elif layer["kind"] == "label" and np.issubdtype(array.dtype, np.integer):
             counts = self.classes[name, split]
             for code, number in zip(*np.unique(array, return_counts=True), strict=True):
                 counts[int(code)] += int(number)
+
+    def _add(self, name: str, band: str, values: Array) -> None:
+        self.bands[name, band].add(values)
+        if (name, band) not in self.ranks:
+            self.ranks[name, band] = self._ranks(name, band, np.issubdtype(values.dtype, np.integer))
+        ranks = self.ranks[name, band]
+        if ranks is not None:
+            ranks.add(values)
+
+    def _ranks(self, name: str, band: str, whole: bool) -> Ranks | None:
+        try:
+            return Ranks.of(self.said[name][band], whole)
+        except BROKEN:
+            return None  # told by `check_stats`, which reads them again
+
+
+def read_stats(folder: Path) -> Mapping[str, Any]:
+    """Contents of `stats.json`, empty where it is none: `check_stats` says so."""
+    try:
+        found = json.loads((folder / NAME).read_bytes())
+    except BROKEN:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _is_numbers(layer: Layer) -> bool:
@@ -89,7 +183,11 @@ def check_stats(folder: Path, totals: Totals, layers: Mapping[str, Layer]) -> Ch
         for name, layer in layers.items():
             if layer["kind"] == "imagery" or _is_numbers(layer):
                 for band in layer["bands"]:
-                    _check_band(f"{band} of {name}", stats[name][band], totals.bands[name, band], findings)
+                    what, said = f"{band} of {name}", stats[name][band]
+                    _check_band(what, said, totals.bands[name, band], findings)
+                    ranks = totals.ranks.get((name, band))
+                    if ranks is not None and totals.bands[name, band].count:
+                        ranks.check(what, said, totals.bands[name, band].count, findings)
             elif layer["kind"] == "label" and layer.get("legend"):
                 _check_classes(name, stats[name], totals, findings)
     except BROKEN as exc:

@@ -100,8 +100,9 @@ def load_index(folder: Path) -> tuple[Index | None, Check]:
     """Read the index, None where nothing can be checked further."""
     findings = Findings("index")
     try:
-        frame = read_index(folder)
-        table = pq.read_table(folder / NAME).drop_columns(["geometry"])
+        whole = pq.read_table(folder / NAME)
+        _check_columns(whole)
+        frame, table = read_index(folder), whole.drop_columns(["geometry"])
     except BROKEN as exc:
         findings.fail(f"{NAME} cannot be read: {exc}")
         return None, findings.check("")
@@ -120,6 +121,29 @@ def load_index(folder: Path) -> tuple[Index | None, Check]:
         findings.fail(f"{NAME} holds values that cannot be used: {exc}")
         return None, findings.check("")
     return index, findings.check(f"{len(frame)} samples, all keys different", samples=len(frame))
+
+
+def _check_columns(table: pa.Table) -> None:
+    """Hold columns that lead to samples against what they have to be: their types, and no holes.
+
+    Raises
+    ------
+    ValueError
+        A column is otherwise.
+    """
+    names = set(table.column_names)
+    numbers = {"fold", "height", "width", "json_offset", "json_size"}
+    texts = {"key", "place", "split", "shard", "crs"}
+    for layer in [n.removesuffix("_offset") for n in names if n.endswith("_offset")]:
+        numbers |= {f"{layer}_offset", f"{layer}_size"}
+        texts.add(f"{layer}_shard")
+    for name in sorted(names & (numbers | texts | set(_NEEDED))):
+        kind, holes = table.schema.field(name).type, table[name].null_count
+        text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        if (name in texts and not text) or (name in numbers and not pa.types.is_integer(kind)):
+            raise ValueError(f"its column {name} is of type {kind}")
+        if holes:
+            raise ValueError(f"its column {name} lacks {holes} values")
 
 
 def _check_rows(folder: Path, index: Index, findings: Findings) -> None:
@@ -183,7 +207,7 @@ def load_rules(folder: Path) -> tuple[Rules, Check]:
     try:
         lock = json.loads((folder / LOCK).read_bytes())
         limited = lock.get("limit") is not None
-        if split is not None and split.buffer_m == "auto":
+        if split is not None and split.kept_m is None:
             split = split.model_copy(update={"buffer_m": float(lock["split"]["variogram"]["range_m"])})
     except BROKEN as exc:
         findings.fail(f"{LOCK} cannot be read: {exc}")

@@ -132,9 +132,9 @@ def _legend(held: _LegendFile, path: Path) -> Legend:
 
 def _nodata(stated: object, codes: Sequence[int], path: Path) -> int:
     """Stated nodata; else 0, or 255 where 0 is a class, or the first free value of uint16."""
-    if isinstance(stated, int) and not isinstance(stated, bool):
-        if not 0 <= stated <= 65535:
-            raise RecipeError(f"{path}: nodata {stated} is not in 0..65535")
+    if isinstance(stated, int | float) and not isinstance(stated, bool):
+        if not (0 <= stated <= 65535 and float(stated).is_integer()):
+            raise RecipeError(f"{path}: nodata {stated} is no code in 0..65535")
         return int(stated)
     return free_code(codes)
 
@@ -192,6 +192,11 @@ def legend_of_file(path: Path, name: str, nodata: float | None = None) -> Legend
     RecipeError
         Not readable, too large to read through, not whole numbers in that range, or too many of them.
     """
+    if path.is_dir():
+        raise RecipeError(
+            f"{path}: classes of a folder of rasters are not looked up",
+            hint="give the layer a legend, or name the `unit` of files of numbers",
+        )
     try:
         with rasterio.open(path) as source:
             if source.width * source.height > MAX_PIXELS:
@@ -208,7 +213,8 @@ def legend_of_file(path: Path, name: str, nodata: float | None = None) -> Legend
         raise RecipeError(f"{path}: holds no data")
     if codes[0] < 0 or codes[-1] > 65535:
         raise RecipeError(
-            f"{path}: holds the value {codes[0] if codes[0] < 0 else codes[-1]}; classes are 0..65535"
+            f"{path}: holds the value {codes[0] if codes[0] < 0 else codes[-1]}; classes are 0..65535",
+            hint="name the `unit` of a file of numbers",
         )
     free = (
         int(empty)
@@ -226,5 +232,8 @@ def _distinct(source: rasterio.DatasetReader, path: Path) -> set[int]:
     for _, window in source.block_windows(1):
         found.update(int(v) for v in np.unique(source.read(1, window=window)))
         if len(found) > MAX_CLASSES + 1:
-            raise RecipeError(f"{path}: holds more than {MAX_CLASSES} values", hint="give the layer a legend")
+            raise RecipeError(
+                f"{path}: holds more than {MAX_CLASSES} values",
+                hint="give the layer a legend, or name the `unit` of a file of numbers",
+            )
     return found

@@ -53,6 +53,7 @@ class _Terms:
         return 2 if self.no_commerce else 1 if self.credit else 0
 
 
+@lru_cache(maxsize=256)  # asked for each sample
 def _terms(licence: str) -> _Terms | None:
     """What is known of a licence, or None."""
     name = _same(licence)

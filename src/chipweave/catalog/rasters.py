@@ -20,6 +20,7 @@ from chipweave.model import Asset, Scene
 from chipweave.recipe.interval import interval
 
 _ENDINGS = frozenset({".tif", ".tiff", ".jp2"})
+_TABLES = frozenset({".csv", ".tsv", ".txt"})
 
 
 def file_scenes(request: LayerRequest) -> list[Scene]:
@@ -75,8 +76,14 @@ def _scene(request: LayerRequest, path: Path, name: str) -> Scene:
                 crs = crs_text(source.crs.to_wkt()) if source.crs else ""
                 affine, width, height = source.transform, source.width, source.height
                 gain, add = float(source.scales[0]), float(source.offsets[0])
+                kind = source.dtypes[0]
     except rasterio.errors.RasterioError as error:
-        raise RecipeError(f"{where}: cannot be read as a raster: {str(error).splitlines()[0]}") from None
+        raise RecipeError(
+            f"{where}: cannot be read as a raster: {str(error).splitlines()[0]}",
+            hint="a table of points is given as `points`" if path.suffix.lower() in _TABLES else "",
+        ) from None
+    if kind.startswith("complex"):
+        raise RecipeError(f"{where}: holds {kind}, which are neither classes nor plain numbers")
     corners = tuple(affine * at for at in ((0, 0), (width, 0), (width, height), (0, height)))
     outline = projected(crs, corners) if crs and not affine.is_identity else None
     if outline is None:

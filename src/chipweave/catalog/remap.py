@@ -124,9 +124,9 @@ def _of_codes(wish: Mapping[int, int], source: Legend, layer: str) -> Remap:
             f"{where}: {strange[0]} is no class of {source.name}",
             hint=f"its classes are {', '.join(map(str, source.codes))}",
         )
-    wrong = next((c for c in wish.values() if not 0 <= c <= 65533), None)
+    wrong = next((c for c in wish.values() if not 0 <= c <= 65535), None)
     if wrong is not None:
-        raise RecipeError(f"{where}: {wrong}: codes are 0 to 65533")
+        raise RecipeError(f"{where}: {wrong}: codes are 0 to 65535")
     wide = max(wish.values(), default=0) > NOTHING
     unlabeled, nothing = (65534, 65535) if wide else (UNLABELED, NOTHING)
     table = {c: to for c, to in wish.items() if to != unlabeled}

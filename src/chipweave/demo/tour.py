@@ -12,9 +12,9 @@ from typing import Any
 
 from chipweave import audit, run
 from chipweave.demo.serve import serve
-from chipweave.demo.world import make_world
+from chipweave.demo.world import MARKER, make_world
 from chipweave.describe.show import show
-from chipweave.errors import VerifyError
+from chipweave.errors import UsageError, VerifyError
 from chipweave.files import atomic_write_text
 from chipweave.plan.lockfile import read_lock
 from chipweave.recipe import builtin_recipes, load_recipe
@@ -23,6 +23,8 @@ log = logging.getLogger("chipweave")
 
 ADDRESS = "address.json"
 """Where the world was served: a demo that was stopped is served there again, and goes on."""
+
+RECIPE, DATASET, SHEET = "recipe.yaml", "dataset", "contact-sheet.png"
 
 
 def run_demo(folder: Path, *, workers: int | None = None) -> dict[str, Any]:
@@ -37,14 +39,17 @@ def run_demo(folder: Path, *, workers: int | None = None) -> dict[str, Any]:
 
     Raises
     ------
+    UsageError
+        The folder holds files of somebody's own by the names of those that are written.
     VerifyError
         The dataset is not what it says: never on a sound machine.
     """
     started = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
+    _spare(folder)
     log.info("demo: a small synthetic Earth in %s", folder / "world")
     world = make_world(folder / "world", log=lambda text: log.info("demo: %s", text))
-    recipe, dataset = folder / "recipe.yaml", folder / "dataset"
+    recipe, dataset = folder / RECIPE, folder / DATASET
     atomic_write_text(recipe, builtin_recipes()["demo"].read_text(encoding="utf-8"))
     with serve(world, near=_last_address(folder)) as served:
         log.info("demo: its STAC API answers at %s", served.stac_url)
@@ -59,7 +64,7 @@ def run_demo(folder: Path, *, workers: int | None = None) -> dict[str, Any]:
     report = audit.verify(dataset)
     if not report.ok:
         raise VerifyError(f"{dataset}: {[c.text for c in report.checks if c.verdict == 'fail']}")
-    picture = show(dataset, (), folder / "contact-sheet.png")
+    picture = show(dataset, (), folder / SHEET)
     return {
         **built,
         "verified": len(report.checks),
@@ -69,12 +74,31 @@ def run_demo(folder: Path, *, workers: int | None = None) -> dict[str, Any]:
     }
 
 
+def _spare(folder: Path) -> None:
+    """Refuse a folder in which a demo would write over, or remove, what no demo has made.
+
+    Raises
+    ------
+    UsageError
+        It holds such a thing.
+    """
+    if (folder / "world" / MARKER).is_file() or (folder / ADDRESS).is_file():
+        return
+    for name in (RECIPE, DATASET, SHEET, "world/items.json"):
+        if (folder / name).exists():
+            raise UsageError(
+                f"{folder / name} is no demo's, and would be written over",
+                hint="name a folder of its own: chipweave demo DIR",
+            )
+
+
 def _last_address(folder: Path) -> tuple[str, str] | None:
-    path = folder / ADDRESS
-    if not path.exists():
+    """STAC API and files of the last time; None where nothing usable is said."""
+    try:
+        said = json.loads((folder / ADDRESS).read_text(encoding="utf-8"))
+        return str(said["stac"]), str(said["files"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    said = json.loads(path.read_text(encoding="utf-8"))
-    return said["stac"], said["files"]
 
 
 def demo_text(result: Mapping[str, Any]) -> str:

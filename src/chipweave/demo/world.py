@@ -38,7 +38,8 @@ VERSION = 3
 """Counts up when the world of a seed changes: a folder of an older version is made anew."""
 
 _TEN, _TWENTY = ("blue", "green", "red", "nir"), ("swir16", "red", "nir")
-_MARKER = "world.json"
+MARKER = "world.json"
+"""What a finished world holds last of all."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def make_world(
     west, east = sentinel_grids(scale)
     world = World(folder, folder / "items.json", covered_bbox(west, east))
     mark = json.dumps({"version": VERSION, "seed": seed, "scale": scale})
-    marker = folder / _MARKER
+    marker = folder / MARKER
     if marker.is_file() and marker.read_text(encoding="utf-8") == mark:
         say(f"the demo world in {folder} is there already")
         return world

@@ -53,6 +53,9 @@ of huggingface_hub); anything else goes as `other` with a name and a link, which
 
 _OWN_LICENCE = "LICENSE.md"
 
+_READ = frozenset({"imagery", "label", "table"})
+"""Kinds of layers that come from sources; others are made of these: masks, instances, captions."""
+
 
 def write_card(
     folder: Path, recipe: Mapping[str, Any], layers: Sequence[LayerSpec], summary: Summary
@@ -294,11 +297,11 @@ def _percent(share: float) -> str:
 
 def _making(layers: Sequence[LayerSpec], summary: Summary) -> str:
     lines = [_ABOUT_FILES]
-    kinds = {spec.name: spec.kind for spec in layers}
+    read = {spec.name for spec in layers if spec.kind in _READ}
     used = [
         f"{_number(n)} {'item' if n == 1 else 'items'} of {code(layer)}"
         for layer, n in summary.items.items()
-        if n and kinds.get(layer) != "mask"
+        if n and layer in read
     ]
     if used:
         lines.append(f"Sources: {', '.join(used)}.")

@@ -11,6 +11,7 @@ from chipweave.describe.panels import choose, class_counts, picture_of, title_of
 from chipweave.describe.sheet import draw
 from chipweave.errors import UsageError
 from chipweave.files import atomic_write_bytes
+from chipweave.shards.damage import readable
 from chipweave.shards.deal import split_order
 from chipweave.shards.reader import Reader
 
@@ -48,6 +49,16 @@ def show(folder: Path, keys: Sequence[str] = (), out: Path | None = None) -> Pat
     if len(keys) > _MOST:
         raise UsageError(f"{len(keys)} samples do not fit on a sheet", hint=f"name at most {_MOST} keys")
     folder = Path(folder)
+    with readable(folder):
+        sheet = _sheet(folder, keys)
+    name = folder.resolve().name
+    path = out or folder.resolve().with_name(f"{name}-sheet.png")
+    atomic_write_bytes(path, sheet)
+    return path
+
+
+def _sheet(folder: Path, keys: Sequence[str]) -> bytes:
+    """The PNG."""
     with Reader(folder) as reader:
         index = reader.index
         missing = [key for key in keys if key not in reader]
@@ -62,10 +73,7 @@ def show(folder: Path, keys: Sequence[str] = (), out: Path | None = None) -> Pat
         stats = class_counts(folder)
         classes = {layer: Classes.told(content) for layer, content in stats.items()}
         pictures = [picture_of(reader, index, rows[key], classes) for key in chosen]
-    name = folder.resolve().name
-    path = out or folder.resolve().with_name(f"{name}-sheet.png")
-    atomic_write_bytes(path, draw(pictures, index, class_shares(stats, classes), title_of(folder)))
-    return path
+    return draw(pictures, index, class_shares(stats, classes), title_of(folder))
 
 
 def class_shares(

@@ -31,7 +31,7 @@ Shares = Sequence[tuple[str, float]]
 
 
 MOST_OUTLINES = 20_000
-"""Footprints that are drawn as they are; of more, each is a dot."""
+"""Footprints that are drawn as they are; of more, or where some are points or lines, each is a dot."""
 
 
 def draw_map(
@@ -91,7 +91,14 @@ class _Shown:
     def draw(self, axes: Axes, which: NDArray[np.bool_], face: str, edge: str) -> None:
         if isinstance(self.rings, np.ndarray):
             x, y = self.rings[which].T
-            axes.plot(x, y, ",", color=edge, alpha=0.85, rasterized=True)
+            few: dict[str, Any] = {
+                "marker": "o",
+                "markersize": 2.5,
+                "markeredgewidth": 0,
+                "linestyle": "none",
+            }
+            style = few if len(self.rows) <= MOST_OUTLINES else {"marker": ",", "linestyle": "none"}
+            axes.plot(x, y, color=edge, alpha=0.85, rasterized=True, **style)
             return
         outlines = [self.rings[k] for k in np.flatnonzero(which).tolist()]
         axes.add_collection(
@@ -101,7 +108,8 @@ class _Shown:
 
 def _shown(index: gpd.GeoDataFrame) -> _Shown:
     """What is drawn of footprints; one side of ±180° is moved to the other."""
-    if len(index) <= MOST_OUTLINES:
+    kinds = shapely.get_type_id(shapely.get_parts(index.geometry.to_numpy()))
+    if len(index) <= MOST_OUTLINES and (kinds == shapely.GeometryType.POLYGON).all():
         rows, rings = _rings(index)
         low, high = (np.array([f(r, axis=0) for r in rings]) for f in (np.min, np.max))
         return _Shown(rows, rings, (*low.min(axis=0), *high.max(axis=0)))

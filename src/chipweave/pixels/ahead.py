@@ -22,8 +22,9 @@ from chipweave.catalog.hrefs import is_http
 from chipweave.errors import ChipweaveError, SourceError
 from chipweave.pixels.blocks import touched
 from chipweave.pixels.lattice import Grid, shift
-from chipweave.pixels.read import SourceGrid, handles, source_grid
+from chipweave.pixels.read import handles, source_grid
 from chipweave.pixels.resample import Box, Method, clip, gather_block, source_block
+from chipweave.pixels.stored import SourceGrid
 from chipweave.pixels.webfiles import Blocks
 
 BYTES: Final = 40 << 20

@@ -21,8 +21,9 @@ from chipweave.pixels import fused
 from chipweave.pixels.blocks import read_block
 from chipweave.pixels.lattice import Grid, Lattice, make_lattice, shift
 from chipweave.pixels.radiometry import INT16_NODATA, Power, is_plain, to_float32, to_int16, to_power
-from chipweave.pixels.read import SourceGrid, data_mask, source_of
+from chipweave.pixels.read import source_of
 from chipweave.pixels.resample import LARGE, Box, Method, clip, gather_block, inside, resample
+from chipweave.pixels.stored import SourceGrid, data_mask
 
 AnyArray = npt.NDArray[np.generic]
 BoolArray = npt.NDArray[np.bool_]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import itemgetter
 
@@ -21,7 +21,8 @@ from rasterio.windows import Window
 from chipweave.pixels import read
 from chipweave.pixels.failures import attempts, is_remote
 from chipweave.pixels.kept import Key
-from chipweave.pixels.read import SourceGrid, handles, source_errors
+from chipweave.pixels.read import handles, source_errors
+from chipweave.pixels.stored import SourceGrid
 
 BORDER = 3
 """Pixels from a window's edge within which the next window may need a block again."""
@@ -29,6 +30,9 @@ BORDER = 3
 ASKEW = 10
 """Part of a window's longer side that its neighbours may share where it is but the box around one that lies askew on
 the file: neighbouring zones are turned against each other by less than this, as far as people live."""
+
+OWN_MASK = 0
+"""Number of the band that a file's own mask is read as."""
 
 Sides = tuple[bool, bool, bool, bool]
 """Something of the upper, lower, left and right side."""
@@ -62,7 +66,9 @@ def read_block(
     out: npt.NDArray[np.generic] | None = None,
     border: int | None = None,
 ) -> npt.NDArray[np.generic]:
-    """Stored values of a window that lies inside the file; into `out` where it is given.
+    """Stored values of a window that lies inside the file; into `out`, of the source's type, where it is given.
+
+    What the file's own mask hides is `source.hidden`.
 
     `border` is how many of its pixels a neighbour may ask for again; None where it may lie askew on the file.
 
@@ -87,6 +93,9 @@ def read_block(
     together = is_remote(source.href)
     for rectangle in _rectangles(missing) if together else [(i, j, i + 1, j + 1) for i, j in missing]:
         _read_blocks(source, rectangle, window, border, out)
+    if source.hidden is not None:
+        mask = replace(source, index=OWN_MASK, dtype=np.dtype(np.uint8), hidden=None)
+        out[read_block(mask, *window, border=border) == 0] = source.hidden
     return out
 
 
@@ -225,6 +234,8 @@ def _blocks_of(source: SourceGrid, window: Window) -> Iterator[tuple[int, int]]:
 def _decode(source: SourceGrid, window: Window) -> npt.NDArray[np.generic]:
     for attempt in attempts(source.href):
         with attempt, source_errors(source.href):
+            if source.index == OWN_MASK:
+                return np.asarray(handles.get(source.href).read_masks(1, window=window))
             own = list(_blocks_of(source, window))
             dataset = handles.reading(source, own)
             try:

@@ -15,8 +15,8 @@ from chipweave.pixels import fused
 from chipweave.pixels.bands import AnyArray, BoolArray, Stored, Target, general, overlap
 from chipweave.pixels.blocks import read_block
 from chipweave.pixels.lattice import shift
-from chipweave.pixels.read import SourceGrid, data_mask
 from chipweave.pixels.resample import LARGE, Method, clip, gather_block, inside
+from chipweave.pixels.stored import SourceGrid, data_mask
 
 Finish = Callable[[AnyArray, BoolArray], npt.NDArray[Any]]
 """``finish(codes, ok)``: stored codes, and where they are data, to what a sample holds; pixel by pixel."""

@@ -17,8 +17,9 @@ from chipweave.pixels.blocks import read_block
 from chipweave.pixels.codes import Finish, read_codes
 from chipweave.pixels.lattice import Grid
 from chipweave.pixels.masks import Mask, dilate, disk, mask_codes
-from chipweave.pixels.read import data_mask, source_of
+from chipweave.pixels.read import source_of
 from chipweave.pixels.resample import Method, resample
+from chipweave.pixels.stored import data_mask
 
 
 def default_nodata(rule: MaskRule) -> float | None:

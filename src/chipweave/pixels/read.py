@@ -13,16 +13,15 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import rasterio
 import rasterio.errors
 from affine import Affine
+from rasterio.enums import MaskFlags
 
 from chipweave.catalog import access
 from chipweave.catalog.formats import check_header, open_raster
@@ -32,6 +31,7 @@ from chipweave.model import Asset
 from chipweave.pixels.failures import REFUSED, attempts, classify, is_remote
 from chipweave.pixels.kept import Kept
 from chipweave.pixels.lattice import Grid
+from chipweave.pixels.stored import SourceGrid, no_data, with_room
 from chipweave.pixels.webfiles import WebFiles
 
 if TYPE_CHECKING:
@@ -118,19 +118,6 @@ def _trim() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:  # glibc has it
         trim(0)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceGrid:
-    """What a file's header says of one band; `block` is (rows, columns) of a stored block."""
-
-    href: str
-    index: int
-    grid: Grid
-    shape: tuple[int, int]
-    dtype: np.dtype[np.generic]
-    nodata: float | None
-    block: tuple[int, int]
 
 
 class _Life:
@@ -250,7 +237,7 @@ def _open(href: str, how: access.Opening | None = None) -> rasterio.DatasetReade
             found = None  # the usual driver says what is wrong, or reads it after all
         if found is not None:
             # It would decode a block of interleaved bands once a band.
-            if found.crs is not None and found.count == 1:
+            if found.crs is not None and found.count == 1 and not _mask_beside(href):
                 return found
             found.close()  # the CRS may stand in a side-car file, which the fast reader does not look at
     # Side-car files of a remote asset would each cost a request; local ones may carry the CRS.
@@ -260,6 +247,10 @@ def _open(href: str, how: access.Opening | None = None) -> rasterio.DatasetReade
             return open_raster(how.name, redact(href))
     with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="FALSE"):
         return open_raster(href, href)
+
+
+def _mask_beside(href: str) -> bool:
+    return os.path.exists(href.removeprefix("file://") + ".msk")  # noqa: PTH110 - a path object costs more
 
 
 def _open_web(remote: RemoteFile) -> rasterio.DatasetReader:
@@ -322,14 +313,21 @@ def _header(href: str, index: int) -> SourceGrid:
         check_header(dataset, index, href)
         epsg = dataset.crs.to_epsg(confidence_threshold=100)
         crs = f"EPSG:{epsg}" if epsg else dataset.crs.to_wkt()
+        dtype, nodata = np.dtype(dataset.dtypes[index - 1]), dataset.nodatavals[index - 1]
+        hidden = None
+        # Not an alpha band: writers take the fourth of four bands for one, which often is infrared. And a mask that
+        # stands beside a value of no data is not seen by each of GDAL's readers.
+        if nodata is None and dataset.mask_flag_enums[index - 1] == [MaskFlags.per_dataset]:
+            dtype, hidden = with_room(dtype, href)
         header = handles.headers[href, index] = SourceGrid(
             href=href,
             index=index,
             grid=Grid(crs, dataset.transform),
             shape=(dataset.height, dataset.width),
-            dtype=np.dtype(dataset.dtypes[index - 1]),
-            nodata=dataset.nodatavals[index - 1],
+            dtype=dtype,
+            nodata=nodata,
             block=dataset.block_shapes[index - 1],
+            hidden=hidden,
         )
         return header
 
@@ -358,16 +356,4 @@ def source_of(asset: Asset, default_nodata: float | None) -> tuple[SourceGrid, f
     """
     source = source_grid(asset.href, asset.index)
     stated = asset.nodata if asset.nodata is not None else source.nodata
-    return source, default_nodata if stated is None else stated
-
-
-def data_mask(values: npt.NDArray[np.generic], nodata: float | None) -> npt.NDArray[np.bool_]:
-    """Where stored values are data: not `nodata`, and finite."""
-    if np.issubdtype(values.dtype, np.floating):
-        good: npt.NDArray[np.bool_] = np.isfinite(values)
-        if nodata is None or np.isnan(nodata):
-            return good
-        return np.asarray(good & np.not_equal(values, values.dtype.type(nodata)), np.bool_)
-    if nodata is None or not float(nodata).is_integer():
-        return np.ones(values.shape, np.bool_)
-    return np.asarray(np.not_equal(values, int(nodata)), np.bool_)  # an int: no copy as float64
+    return no_data(source, default_nodata if stated is None else stated)

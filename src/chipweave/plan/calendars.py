@@ -12,7 +12,8 @@ from chipweave.errors import PermanentSourceError, RecipeError
 from chipweave.model import Asset
 from chipweave.pixels.blocks import read_block
 from chipweave.pixels.lattice import reproject
-from chipweave.pixels.read import SourceGrid, data_mask, source_of
+from chipweave.pixels.read import source_of
+from chipweave.pixels.stored import SourceGrid, data_mask
 
 REACH = (0, 2, 8, 32, 128)
 """Pixels in which a day is looked for around a place that has none: deserts and evergreen woods have no greenup."""
@@ -22,6 +23,9 @@ NO_DAY = 0
 
 _EPOCH = date(1970, 1, 1)
 _LAST = 366
+
+_FILL = 32767
+"""Days from which on a value is none: MCD12Q2's fill, and in 2059 as days since 1970."""
 
 Ints = npt.NDArray[np.int64]
 
@@ -75,6 +79,6 @@ def _days(values: npt.NDArray[np.generic], ok: npt.NDArray[np.bool_]) -> Ints:
     stored = np.where(ok, values, NO_DAY).astype(np.int64)
     days = np.where((stored >= 1) & (stored <= _LAST), stored, NO_DAY)
     for since in np.unique(stored[stored > _LAST]).tolist():
-        if since < 60_000:  # fill values stand far beyond the next century
+        if since < _FILL:
             days[stored == since] = (_EPOCH + timedelta(days=since)).timetuple().tm_yday
     return np.asarray(days, np.int64)

@@ -325,11 +325,12 @@ def _segment_gaps(p: Floats, u: Floats, q: Floats, v: Floats) -> Floats:
     w = p - q
     a, b, c = _dot(u, u), _dot(u, v), _dot(v, v)
     d, e = _dot(u, w), _dot(v, w)
-    det = a * c - b * b
+    # A corner that comes twice has a segment without length between the two: any s and t are its only point.
+    det, along, other = a * c - b * b, np.where(a > 0, a, 1.0), np.where(c > 0, c, 1.0)
     parallel = det <= 1e-12 * a * c
     s = np.where(parallel, 0.0, np.clip((b * e - c * d) / np.where(parallel, 1.0, det), 0.0, 1.0))
-    t = np.clip((b * s + e) / c, 0.0, 1.0)
-    s = np.clip((b * t - d) / a, 0.0, 1.0)
+    t = np.clip((b * s + e) / other, 0.0, 1.0)
+    s = np.clip((b * t - d) / along, 0.0, 1.0)
     gap = w + s[:, None] * u - t[:, None] * v
     up = _normals(q + t[:, None] * v + gap / 2)
     across = np.sqrt(np.maximum(_dot(gap, gap) - _dot(gap, up) ** 2, 0.0))
@@ -360,9 +361,18 @@ def overlap_shares(rings: Floats, i: Ints, j: Ints) -> Floats:
     step = max(1, _CHUNK // (16 * rings.shape[1]))
     for start in range(0, len(i), step):
         rows, first, second = _planes(rings[i[start : start + step]], rings[j[start : start + step]])
+        first, second = _sound(first), _sound(second)
         smaller = np.minimum(shapely.area(first), shapely.area(second))
         out[start + rows] = shapely.area(shapely.intersection(first, second)) / smaller
     return out
+
+
+def _sound(shapes: Polygons) -> Polygons:
+    """Polygons that do not cross themselves, which outlines of some strange footprint may do in the plane."""
+    bad = ~shapely.is_valid(shapes)
+    if bad.any():
+        shapes[bad] = shapely.make_valid(shapes[bad])
+    return shapes
 
 
 def _planes(first: Floats, second: Floats) -> tuple[Ints, Polygons, Polygons]:

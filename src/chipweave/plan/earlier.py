@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from chipweave.errors import RecipeError
-from chipweave.plan.splits.folds import fold_names
+from chipweave.plan.splits.folds import SPLIT, fold_names
 from chipweave.plan.splits.listed import split_names
 from chipweave.plan.vectors import read_table
 
@@ -20,9 +20,12 @@ INDEX = "index.parquet"
 PLAN = "plan/chips.parquet"
 _COLUMNS = ("key", "place", "split", "fold")
 
+Ids = Callable[[pd.DataFrame], Mapping[str, pd.Series]]
+"""From a table of splits to what names its rows: ``key``, ``place``, or both."""
+
 
 def read_assignment(
-    path: Path, said: str, *, key: str | None = None, column: str = "split"
+    path: Path, said: str, *, key: str | None = None, column: str = "split", ids: Ids | None = None
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Splits by key and by place that a dataset or a table says.
 
@@ -33,7 +36,9 @@ def read_assignment(
     said
         How an error names it.
     key, column
-        Columns of a table; without `key` it has ``key`` or ``place``, or both.
+        Columns of a table; without `key` it has ``key`` or ``place``, or both, or what `ids` finds.
+    ids
+        How rows are known, where that is not by these columns.
 
     Returns
     -------
@@ -46,25 +51,42 @@ def read_assignment(
     RecipeError
         No such file, or not these columns.
     """
-    table = _folder(path, said) if path.is_dir() else read_table(path, said)
-    names = [key] if key is not None else [c for c in ("key", "place") if c in table]
-    for name in [*(names or ["key"]), column]:
+    table = _folder(path, said) if path.is_dir() else read_table(path, said, text=True)
+    named: Mapping[str, pd.Series] = {c: table[c] for c in ("key", "place") if c in table}
+    if key is not None:
+        named = {"place" if key == "place" else "key": table[key]} if key in table else {}
+    elif ids is not None and not path.is_dir():
+        named = ids(table)
+    for name in [*([] if named else [key or "key"]), column]:
         if name not in table:
             raise RecipeError(
                 f"{said}: has no column {name!r}",
                 hint=f"it has {', '.join(str(c) for c in table.columns[:20])}",
             )
     split = split_names(table[column])
-    if "fold" in table and (table["fold"].fillna(-1) >= 0).any():
-        folds = table["fold"].fillna(-1).to_numpy(np.int64)
+    folds = np.where(split == SPLIT, _folds(table), -1)
+    if (folds >= 0).any():
         known = np.array([*fold_names(int(folds.max()) + 1), ""], dtype=np.str_)
         split = np.where(folds >= 0, known[folds], split)
     own = split != ""
     found: dict[str, dict[str, str]] = {"key": {}, "place": {}}
-    for name in names:
-        ids = table[name].astype(str).to_numpy()[own]
-        found["place" if name == "place" else "key"] = _one_each(ids, split[own], said, name)
+    for name, column_of in named.items():
+        found[name] = _one_each(texts(column_of).to_numpy()[own], split[own], said, name)
     return found["key"], found["place"]
+
+
+def texts(ids: pd.Series) -> pd.Series:
+    """Keys as text: whole numbers are written without a point, also in a column that has gaps."""
+    if pd.api.types.is_float_dtype(ids) and (ids.dropna() % 1 == 0).all():
+        ids = ids.astype("Int64")
+    return ids.astype(str)
+
+
+def _folds(table: pd.DataFrame) -> np.ndarray[Any, Any]:
+    """Numbers of folds, -1 where there is none."""
+    if "fold" not in table:
+        return np.full(len(table), -1, np.int64)
+    return pd.to_numeric(table["fold"], errors="coerce").fillna(-1).to_numpy(np.int64)
 
 
 def _one_each(ids: np.ndarray[Any, Any], split: np.ndarray[Any, Any], said: str, name: str) -> dict[str, str]:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 import shapely
-from numpy.typing import NDArray
 from pyproj.exceptions import CRSError, ProjError
 
 from chipweave.errors import RecipeError
-from chipweave.plan.earlier import of_places, read_assignment
+from chipweave.plan.earlier import Ids, of_places, read_assignment, texts
 from chipweave.plan.splits.inside_tile import BOUNDS, CENTRE
+from chipweave.plan.tableplaces import ERROR, LIST, TIME, alias, geometry_names
 from chipweave.recipe.outcome import Split
-
-LIST: Final = "split:list"
-TIME: Final = "split:time"
-"""Columns with what a list says, and with dates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +49,23 @@ class Columns:
     error: str | None = None
     labels: tuple[str, ...] = ()
 
+    def unheard(self, split: Split) -> list[str]:
+        """Columns that were named and have no effect, with the reason."""
+        found = []
+        if self.time is not None and split.method != "time":
+            found.append(f"time: {self.time} has no effect: {split.method} goes by no date")
+        if self.labels and split.buffer_m != "auto":
+            found.append(f"labels: {', '.join(self.labels)} has no effect: buffer_m is not auto")
+        if (self.tile, self.crs) != ("tile", "crs") and split.method != "inside_tile":
+            found.append(f"tile and crs have no effect: {split.method} goes by no tile")
+        if self.error is not None and not split.keeps:
+            found.append(
+                f"error: {self.error} has no effect: {split.method} leaves nobody out for a neighbour"
+            )
+        if "audit" in split.model_fields_set:
+            found.append("split.audit has no effect on a table: chipweave audit looks at what comes out")
+        return found
+
 
 def rows_of(
     frame: gpd.GeoDataFrame, split: Split, said: Columns, base: Path
@@ -74,11 +86,17 @@ def rows_of(
     RecipeError
         A column is not there, or of no use.
     """
-    wanted = {name for name in (split.by, *split.strata, *said.labels) if name is not None}
-    shares = [c for c in frame.columns if str(c).startswith(tuple(f"{name}." for name in wanted) or ("\0",))]
-    rows = pd.DataFrame({n: frame[n].array for n in [*sorted(wanted & set(frame.columns)), *shares]})
-    rows["place"] = _places(frame, said)
-    keys = rows["place"] if said.key is None else _column(frame, said.key, "key").astype(str)
+    rows = pd.DataFrame(index=pd.RangeIndex(len(frame)))
+    strata = split.strata if split.deals else ()
+    labels = (said.labels or split.strata) if split.kept_m is None else ()
+    for name in dict.fromkeys(n for n in (split.by, *strata, *labels) if n is not None):
+        shares = [str(c) for c in frame.columns if str(c).startswith(f"{name}.")]
+        if name in frame or name == split.by or not shares:
+            rows[alias(name)] = _column(frame, name, "by" if name == split.by else "stratify or labels").array
+        for column in shares:
+            rows[alias(name) + column.removeprefix(name)] = frame[column].array
+    rows["place"] = _places(frame, split, said)
+    keys = rows["place"] if said.key is None else texts(_column(frame, said.key, "key"))
     if split.method == "inside_tile":
         rows = rows.assign(**_tiles(frame, said))
     elif split.method == "time":
@@ -86,11 +104,44 @@ def rows_of(
         rows[TIME] = _column(frame, name, "time")
     elif split.method == "list" and split.file is not None:
         told = f"split.file: {split.file}"
-        by_key, by_place = read_assignment(base / split.file, told, key=split.key, column=split.column)
+        by_key, by_place = read_assignment(
+            base / split.file, told, key=split.key if "key" in split.model_fields_set else None,
+            column=split.column, ids=ids_of(frame, said),
+        )  # fmt: skip
         rows[LIST] = rows["place"].map(of_places(by_key, by_place or by_key, keys, rows["place"], told))
-    if said.error is not None:
-        rows["error_m"] = pd.to_numeric(_column(frame, said.error, "error"), errors="coerce")
+    error = said.error or split.error
+    if error is not None and split.keeps:
+        rows[ERROR] = _metres(_column(frame, error, "error"))
     return rows, keys
+
+
+def ids_of(frame: gpd.GeoDataFrame, said: Columns) -> Ids:
+    """How rows of a table of splits are known: by what names them here, or by `key` and `place`."""
+
+    def ids(table: pd.DataFrame) -> dict[str, pd.Series]:
+        named = {"key": said.key, "place": said.place}
+        found = {what: table[name] for what, name in named.items() if name is not None and name in table}
+        if found:
+            return found
+        if said.key is None and said.place is None and isinstance(table, gpd.GeoDataFrame):
+            same = table.crs is not None and table.crs == frame.crs
+            shapes = table if same or table.crs is None else table.to_crs(frame.crs)
+            return {"place": pd.Series(geometry_names(shapes), index=table.index)}
+        return {name: table[name] for name in ("key", "place") if name in table}
+
+    return ids
+
+
+def _metres(column: pd.Series) -> pd.Series:
+    """Errors in metres, 0 where none is said."""
+    metres = pd.to_numeric(column, errors="coerce").astype(float)
+    bad = (metres.isna() & column.notna()) | np.isinf(metres) | (metres < 0)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise RecipeError(
+            f"the table's column {column.name!r} (error) holds no metres in row {row}: {column[row]}"
+        )
+    return metres.fillna(0.0)
 
 
 def _column(frame: gpd.GeoDataFrame, name: str, what: str) -> pd.Series:
@@ -104,14 +155,15 @@ def _column(frame: gpd.GeoDataFrame, name: str, what: str) -> pd.Series:
     return column
 
 
-def _places(frame: gpd.GeoDataFrame, said: Columns) -> NDArray[np.str_]:
-    """(n,) names of places: a column's values, or one name for rows of one geometry."""
+def _places(frame: gpd.GeoDataFrame, split: Split, said: Columns) -> pd.Series:
+    """Names of places: a column's values, or one name for rows of one geometry."""
     if said.place is not None:
-        return np.asarray(_column(frame, said.place, "place").astype(str).to_numpy(dtype=np.str_))
-    shapes = shapely.to_wkb(shapely.normalize(frame.geometry.to_numpy()))
-    codes, known = pd.factorize(shapes)
-    names = np.array([hashlib.blake2b(shape, digest_size=12).hexdigest() for shape in known], dtype=np.str_)
-    return np.asarray(names[codes]) if len(known) else np.empty(0, np.str_)
+        return texts(_column(frame, said.place, "place"))
+    names = pd.Series(geometry_names(frame), dtype=object)
+    if split.method == "inside_tile" and said.tile in frame:
+        # Where two tiles lie over each other, each says by itself where its own patch goes.
+        names = names + "/" + _column(frame, said.tile, "tile").astype(str)
+    return names
 
 
 def _tiles(frame: gpd.GeoDataFrame, said: Columns) -> dict[str, Any]:

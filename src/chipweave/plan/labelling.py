@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from chipweave.catalog import LayerRequest
 from chipweave.catalog.collections import load_collection
 from chipweave.errors import NotBuiltError, RecipeError
-from chipweave.labels import TextSource
+from chipweave.labels import LabelRead, TextSource
+from chipweave.labels.points import PointsRead
 from chipweave.labels.text import text_source
+from chipweave.labels.vectors import VectorRead
 from chipweave.model import LayerSpec, Scene
 from chipweave.plan.classes import check_age, raster_label
 from chipweave.plan.osm_labels import osm_label
@@ -76,7 +78,10 @@ def label_source(
 
 
 def text_sources(
-    loaded: LoadedRecipe, specs: Sequence[LayerSpec], centre: tuple[float, float], rasters: Collection[str]
+    loaded: LoadedRecipe,
+    specs: Sequence[LayerSpec],
+    centre: tuple[float, float],
+    labels: Mapping[str, LabelSource],
 ) -> dict[str, TextSource]:
     """What writes each text layer, by name.
 
@@ -88,8 +93,8 @@ def text_sources(
         All imagery and label members.
     centre
         (lon, lat) of the middle of the area.
-    rasters
-        Label layers that are no features.
+    labels
+        How label layers are made, by name.
 
     Raises
     ------
@@ -103,16 +108,20 @@ def text_sources(
     titles = {name: load_collection(name, loaded.catalogs).title for name in named}
     by_name = {spec.name: spec for spec in specs}
     crs = loaded.recipe.chips.crs
+    rasters = [name for name, label in labels.items() if isinstance(label, LabelRead | PointsRead)]
     return {
-        name: text_source(name, wish, by_name, crs, centre, titles, rasters, _apart(loaded, wish.from_))
+        name: text_source(
+            name, wish, by_name, crs, centre, titles, rasters, _apart(labels.get(wish.from_ or ""))
+        )
         for name, wish in loaded.recipe.text.items()
     }
 
 
-def _apart(loaded: LoadedRecipe, layer: str | None) -> set[int]:
-    """Codes that vectors burn where no feature is: outside of all, and on their edges."""
-    wish = loaded.recipe.labels.get(layer or "")
-    if wish is None or wish.remap is not None:
+def _apart(source: LabelSource | None) -> set[int]:
+    """Codes that vectors burn where no feature is, as they are written: outside of all, and on their edges."""
+    if not isinstance(source, VectorRead):
         return set()
-    edge = wish.boundary.value if wish.boundary is not None else None
-    return {code for code in (wish.outside, edge) if code is not None}
+    ways = (source.reading, *source.others)
+    codes = {way.outside for way in ways} | {way.boundary.value for way in ways if way.boundary is not None}
+    table = {} if source.recode is None else dict(source.recode.pairs)
+    return {table.get(code, code) for code in codes}

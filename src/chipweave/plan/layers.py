@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -113,8 +114,7 @@ def build_layers(
                     label_source(loaded, request, own, areas, target, loader, stores, places),
                 )
     specs, imagery, limits, labels = made.specs, made.imagery, made.limits, made.labels
-    rasters = [name for name, label in labels.items() if isinstance(label, LabelRead)]
-    texts = text_sources(loaded, specs, centre, rasters)
+    texts = text_sources(loaded, specs, centre, labels)
     specs += [spec for text in texts.values() for spec in text.specs]
     collections = {r.layer: _collection(r) for r in requests if r.kind == "imagery"}
     grids = {layer: _grid(loaded, layer) for layer in imagery}
@@ -298,7 +298,7 @@ def _imagery(
         bands, methods, collection.nodata, rule, dtype=values.dtype, scales=values.scales, power=values.power,
         decibel=values.power != "" and values.unit == "dB", dilate_m=wish.dilate_m,
         derive=derive, coding=values.coding, grid=layer_grid(loaded, request.layer), physical=values.physical,
-        indices=_indices(request.layer, wish, bands), fill=filled_share(wish.encode),
+        indices=_indices(request.layer, wish, bands, collection), fill=filled_share(wish.encode),
     )  # fmt: skip
     return read, [_mask_spec(loaded, request)] if write else []
 
@@ -325,10 +325,16 @@ def _in_metres(loaded: LoadedRecipe, layer: str, key: str) -> None:
         )
 
 
-def _indices(layer: str, wish: Imagery, bands: Sequence[str]) -> tuple[tuple[str, Formula], ...]:
-    """Further bands of a layer, whose formulas speak of its own."""
+def _indices(
+    layer: str, wish: Imagery, bands: Sequence[str], collection: Collection
+) -> tuple[tuple[str, Formula], ...]:
+    """Further bands of a layer, whose formulas speak of its own, by common name or a provider's key."""
     found = []
-    for name, text in wish.derive.items():
+    for name, written in wish.derive.items():
+        formula, text = Formula(written), written
+        for key in sorted(formula.names - set(bands)):
+            known = collection.band(key)
+            text = text if known is None else re.sub(rf"\b{key}\b", known.name, text)
         formula = Formula(text)
         lacking = sorted(formula.names - set(bands))
         if lacking:

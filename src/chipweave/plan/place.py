@@ -17,7 +17,7 @@ from chipweave.model import Scene
 from chipweave.pixels.lattice import reproject
 from chipweave.plan.area import AreaOfInterest
 from chipweave.plan.attributes import attribute_columns
-from chipweave.plan.lattices import footprints
+from chipweave.plan.lattices import UTM_NORTH, UTM_SOUTH, footprints
 from chipweave.plan.majortom import EqualGrid
 from chipweave.plan.naming import own_keys, template_keys
 from chipweave.plan.nearby import excluded
@@ -82,7 +82,9 @@ def place_chips(loaded: LoadedRecipe, area: AreaOfInterest, scenes: Sequence[Sce
     if places.empty:
         raise RecipeError(
             f"area: no chip of {chips.placed} px at {chips.metres_per_pixel:g} lies in it (rule: {area.rule})",
-            hint="a larger area, smaller chips, or `rule: intersects`",
+            hint="UTM ends before it: give chips.crs, such as EPSG:3413 or EPSG:3031"
+            if chips.crs == "utm" and _polar(area)
+            else "a larger area, smaller chips, or `rule: intersects`",
         )
     extra: list[str] = []
     if chips.majortom or chips.sampling.method == "majortom" or wanted & set(MAJORTOM):
@@ -104,6 +106,12 @@ def place_chips(loaded: LoadedRecipe, area: AreaOfInterest, scenes: Sequence[Sce
     frame = gpd.GeoDataFrame(places, geometry="geometry", crs=4326).sort_values("key", ignore_index=True)
     own = [*COLUMNS, *extra, *loaded.recipe.attributes, *sorted((dated | split) & set(frame.columns))]
     return with_times(frame[[*dict.fromkeys(own), "geometry"]].copy(), loaded)
+
+
+def _polar(area: AreaOfInterest) -> bool:
+    """Whether an area lies wholly beyond UTM."""
+    _, south, _, north = area.geometry.bounds
+    return bool(south >= UTM_NORTH or north <= UTM_SOUTH)
 
 
 def _keys(places: pd.DataFrame, chips: Chips) -> pd.Series[str]:

@@ -60,8 +60,9 @@ def point_label(loaded: LoadedRecipe, request: LayerRequest, stores: Path) -> Po
     table = open_points(path, f"labels.{layer}.points.file: {points.file}", points.column)
     legend = _legend(request, table, points.unit)
     if legend is not None:
-        codes = {c.name: c.code for c in legend.classes} | {str(c.code): c.code for c in legend.classes}
-        table = replace(table, codes=codes)
+        names = {c.name: c.code for c in legend.classes}
+        codes = {str(c.code): c.code for c in legend.classes}
+        table = replace(table, codes=names | codes if request.legend else names)
     facts = prepare_points(table, stores)
     log.info("labels.%s: %s: %s", layer, path.name, facts.said())
     read = PointsRead(
@@ -104,5 +105,7 @@ def _legend(request: LayerRequest, table: PointTable, unit: str | None) -> Legen
 def names_of(values: Values) -> dict[int, str]:
     """Codes of a column's own values: themselves where all are codes, else 1, 2, … by the alphabet."""
     if all(t.isascii() and t.isdigit() and int(t) <= HIGHEST for t in values.texts):
-        return {int(t): t for t in values.texts}
+        codes = {int(t): t for t in values.texts}
+        if len(codes) == len(values.texts):  # else 01 and 1 are two classes
+            return codes
     return {k + 1: text for k, text in enumerate(values.texts)}

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from chipweave.errors import RecipeError
+from chipweave.errors import RecipeError, YieldError
 from chipweave.plan import distance
-from chipweave.plan.earlier import of_places, read_assignment
+from chipweave.plan.earlier import Ids, of_places, read_assignment
 from chipweave.plan.splits import METHODS, Options, Pins, SplitResult, split_places
 from chipweave.plan.splits.base import PERIOD, Stability
 from chipweave.plan.splits.inside_tile import BOUNDS, CENTRE
@@ -78,8 +78,7 @@ def options_of(
     return Options(
         fractions=said if periods is None or (said and set(said) == set(periods)) else None,
         seed=split.seed, buffer_m=split.kept_m, buffer_drop=split.buffer_drop, tolerance=split.tolerance,
-        error_m=error_m if split.kept_m != 0 or split.buffer_m == 0 else 0.0,
-        stratify=() if split.fixed or (split.method == "time" and not split.space) else split.strata,
+        error_m=error_m if split.keeps else 0.0, stratify=split.strata if split.deals else (),
         labels=tuple(labels), by=split.by if by is None else by, block_km=split.block_km, cells=split.cells,
         bands=split.bands, band_km=split.band_km, angle_deg=split.angle_deg, cell_deg=split.cell_deg,
         jitter=split.jitter, cluster=split.cluster, k=split.k, link_m=split.link_m, periods=periods,
@@ -124,6 +123,12 @@ def split_chips(loaded: LoadedRecipe, chips: pd.DataFrame) -> tuple[pd.DataFrame
         period = period_names(own[_TIME], options.periods)
         late = (names != "") & (period != names)
         names[late], reasons[late] = "", PERIOD
+    for name in split.names:
+        if not (names == name).any():
+            raise YieldError(
+                f"a split stays empty: none of {len(own)} chips goes to {name}",
+                hint="see what the method goes by, and split.fractions",
+            )
     chips.loc[kept, "split"] = names
     chips.loc[kept, "block"] = np.asarray(result.block, object)[which]
     if result.fold is not None:
@@ -174,7 +179,7 @@ def _asked(loaded: LoadedRecipe, split: Split, chips: pd.DataFrame) -> tuple[pd.
     if split.method == "inside_tile":
         places = _tiled(places)
         wanted |= {"tile", *BOUNDS, *CENTRE}
-    if split.error is not None:
+    if split.error is not None and split.keeps:
         places = places.assign(error_m=pd.to_numeric(places[split.error], errors="coerce"))
         wanted |= {"error_m"}
     labels = [n for n in loaded.recipe.labels if any(str(c).startswith(f"{n}.") for c in places.columns)]
@@ -239,13 +244,19 @@ def overridden(
     places: pd.Series,
     earlier: Mapping[str, str],
     resolve: Callable[[str], Path],
+    ids: Ids | None = None,
 ) -> Pins:
     """An earlier assignment, and what `split.override` says beside it: of keys, of places, else of units."""
+    notes = []
+    if split.previous is not None and not earlier:
+        notes.append(
+            f"split.previous: {split.previous} has none of these {places.nunique()} places: all are dealt"
+        )
     if split.override is None:
-        return Pins(earlier=earlier)
+        return Pins(earlier=earlier, notes=tuple(notes))
     if isinstance(split.override, str):
         said = f"split.override: {split.override}"
-        by_key, by_place = read_assignment(resolve(split.override), said)
+        by_key, by_place = read_assignment(resolve(split.override), said, ids=ids)
     else:
         said = "split.override"
         by_key = {str(k): SYNONYMS.get(str(v), str(v)) for k, v in split.override.items()}
@@ -253,7 +264,7 @@ def overridden(
     known = {*keys.astype(str), *places.astype(str)}
     units = {name: where for name, where in {**by_place, **by_key}.items() if name not in known}
     pinned = of_places(by_key, by_place, keys, places, said)
-    return Pins(place=pinned, unit=units, earlier=earlier, strict=isinstance(split.override, dict))
+    return Pins(pinned, units, earlier, strict=isinstance(split.override, dict), notes=tuple(notes))
 
 
 def rings_of(places: pd.DataFrame) -> Any:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import shapely
 
 from chipweave.errors import TransientSourceError
-from chipweave.files import atomic_path, atomic_write_text
+from chipweave.files import atomic_path, atomic_write_bytes, xxh3_file
 from chipweave.labels import LabelRead
 from chipweave.model import Place
 from chipweave.pixels import gdal_session
@@ -299,9 +299,9 @@ def survey_task(task: SurveyTask, work: Path) -> dict[str, Any] | TransientSourc
     path = table_path.with_suffix(".json")
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if content["digest"] == task.digest and table_path.exists():
+        if content["digest"] == task.digest and content["xxh3"] == xxh3_file(table_path):
             return content
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         pass  # not surveyed yet, or not whole: survey it
     found: dict[str, Found] = {}
     labels: dict[str, Mapping[str, tuple[str, ...]]] = {}
@@ -321,17 +321,18 @@ def survey_task(task: SurveyTask, work: Path) -> dict[str, Any] | TransientSourc
     except TransientSourceError as error:
         return error
     table, counts = tables.match_table(found, labels, task.reads)
-    with atomic_path(table_path) as temporary:
+    with atomic_path(table_path, durable=False) as temporary:  # what it holds is checked, by the receipt
         tables.write_scratch(temporary, table)
     steps = {layer: limits.rule.steps for layer, limits in task.reads.limits.items()}
     content = {
         "digest": task.digest,
         "number": task.number,
         "rows": counts,
+        "xxh3": xxh3_file(table_path),
         **_receipt(found, amendments, steps),
     }
     text = json.dumps(content)
-    atomic_write_text(path, text)
+    atomic_write_bytes(path, text.encode(), durable=False)
     result: dict[str, Any] = json.loads(text)
     return result
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from chipweave.catalog import LayerRequest
 from chipweave.errors import RecipeError
+from chipweave.plain import text_of
 from chipweave.plan.calendars import NO_DAY, days_at
 from chipweave.plan.columns import Ints
 from chipweave.plan.places import COLUMNS
@@ -195,17 +196,16 @@ def _looked_up(places: pd.DataFrame, loaded: LoadedRecipe, rule: TimeRule, said:
         raise RecipeError(
             f"{name}: has no column {lacking[0]!r}", hint=f"it needs {by}, and start and end, or time"
         )
-    if table[by].astype(str).duplicated().any():
-        twice = table[by].astype(str)[table[by].astype(str).duplicated()].iloc[0]
-        raise RecipeError(f"{name}: {by} {twice!r} stands twice")
     known: dict[str, Span] = {}
-    for row in table[[by, *needed]].astype(str).to_dict("records"):
-        text = "/".join(_day_text(row[c]) for c in needed)
+    for row in table[[by, *needed]].to_dict("records"):
+        what, text = text_of(row[by]), "/".join(_day_text(row[c]) for c in needed)
+        if what in known:
+            raise RecipeError(f"{name}: {by} {what!r} stands twice")
         try:
-            known[row[by]] = interval(text)
+            known[what] = interval(text)
         except ValueError as error:
-            raise RecipeError(f"{name}: {by} {row[by]!r}: {error}") from None
-    return [known.get(str(value)) for value in places[by].tolist()]
+            raise RecipeError(f"{name}: {by} {what!r}: {error}") from None
+    return [known.get(text_of(value)) for value in places[by].tolist()]
 
 
 def _text(span: Span | None) -> str:

@@ -149,10 +149,6 @@ def _plain(
 
 def _coding(where: str, wish: Encode) -> Coding:
     dtype = wish.dtype or "float32"
-    if wish.scale == 0:
-        raise RecipeError(f"{where}.scale: 0 leaves nothing of the values")
-    if wish.clip is not None and wish.clip[0] >= wish.clip[1]:
-        raise RecipeError(f"{where}.clip: {wish.clip[0]:g} is not below {wish.clip[1]:g}")
     nodata = default_nodata(dtype) if wish.nodata is None else float(wish.nodata)
     kind = np.dtype(dtype)
     if np.issubdtype(kind, np.floating):
@@ -162,21 +158,10 @@ def _coding(where: str, wish: Encode) -> Coding:
         fits = nodata.is_integer() and limits.min <= nodata <= limits.max
     if not fits:
         raise RecipeError(f"{where}.nodata: {wish.nodata} is no {dtype}")
-    return Coding(dtype, wish.scale, wish.offset, wish.add, wish.clip, nodata, _stretch(where, wish))
-
-
-def _stretch(where: str, wish: Encode) -> tuple[float, float] | None:
-    if wish.stretch is None:
-        return None
-    beside = sorted({"add", "clip", "offset", "scale"} & wish.model_fields_set)
-    if beside:
-        raise RecipeError(
-            f"{where}.stretch: {beside[0]} beside it: the stretch says both", hint=f"leave {beside[0]} out"
-        )
-    low, high = wish.stretch.quantile
-    if low >= high:
-        raise RecipeError(f"{where}.stretch.quantile: {low:g} is not below {high:g}")
-    return low / 100, high / 100
+    stretch = (
+        None if wish.stretch is None else (wish.stretch.quantile[0] / 100, wish.stretch.quantile[1] / 100)
+    )
+    return Coding(dtype, wish.scale, wish.offset, wish.add, wish.clip, nodata, stretch)
 
 
 def filled_share(wish: Encode | None) -> float:

@@ -24,11 +24,11 @@ from chipweave.labels.vectors.burn import Boundary
 from chipweave.labels.vectors.database import freeze_table
 from chipweave.labels.vectors.rules import class_names
 from chipweave.model import Legend
+from chipweave.plain import text_of
 from chipweave.plan.classes import classes_of
 from chipweave.plan.grids import in_metres
 from chipweave.recipe import LoadedRecipe
 from chipweave.recipe.burning import Changes
-from chipweave.recipe.crosscheck import nearest
 from chipweave.recipe.targets import Label
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def vector_label(
     named = request_legend(request) if request.legend else None
     ways, numbers = [_way(loaded, layer, wish, stores, None)], np.empty(0, np.int64)
     if wish.override:
-        numbers, changes = _numbered(loaded, layer, wish, places)
+        numbers, changes = _numbered(layer, wish, places)
         ways += [_way(loaded, layer, wish, stores, c) for c in changes]
     names = legend_names(request.legend, request.base, request.extra) if request.legend else {}
     facts = _made(layer, ways, stores, names)
@@ -219,21 +219,11 @@ def _own_legend(
     return legend_of_names(layer, names)
 
 
-def _numbered(
-    loaded: LoadedRecipe, layer: str, wish: Label, places: Path | None
-) -> tuple[npt.NDArray[np.int64], list[Changes]]:
+def _numbered(layer: str, wish: Label, places: Path | None) -> tuple[npt.NDArray[np.int64], list[Changes]]:
     """For each place which changes hold, from 1 (0: none), and the changes.
 
     Where several attributes of a chip have something to say, a later one of the recipe has the last word.
     """
-    for name in wish.override:
-        if name not in loaded.recipe.attributes:
-            guess = nearest(name, loaded.recipe.attributes)
-            raise RecipeError(
-                f"labels.{layer}.override.{name}: there is no such attribute"
-                + (f"; did you mean {guess!r}?" if guess else ""),
-                hint=f"say where it comes from: attributes: {{{name}: {{file: …, column: …, join: within}}}}",
-            )
     if places is None:
         return np.empty(0, np.int64), []
     table = pq.read_table(places, columns=list(wish.override)).to_pandas()
@@ -257,7 +247,7 @@ def _which(values: pd.Series[Any], known: Sequence[str]) -> npt.NDArray[np.int64
 def _text(value: object) -> str:
     if isinstance(value, bool | np.bool_):
         return str(bool(value)).lower()
-    return f"{value:g}" if isinstance(value, float | np.floating) else str(value)
+    return text_of(float(value) if isinstance(value, np.floating) else value)
 
 
 def _merged(wish: Label, row: npt.NDArray[np.int64]) -> Changes:

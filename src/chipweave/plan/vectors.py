@@ -13,15 +13,22 @@ import pyogrio.errors
 import shapely
 import shapely.affinity
 from pyproj.exceptions import ProjError
+from shapely.geometry.base import BaseGeometry
 
 from chipweave.errors import RecipeError
 from chipweave.labels.points.tables import coordinate_columns
+from chipweave.labels.vectors.files import require_whole
 
 SEGMENTS = 512
 """Outlines of another CRS are followed at this many points across them: straight there is curved here."""
 
-TABLES = {".csv", ".tsv"}
+_SIGNS = {".csv": ",", ".tsv": "\t"}
+
+TABLES = set(_SIGNS)
 """Endings of tables in text."""
+
+_CODE = r"0\d+"
+"""What looks like a number, and is a name: its zeros count."""
 
 _PARQUET = {".parquet", ".geoparquet"}
 
@@ -77,14 +84,26 @@ def read_features(
     return found
 
 
-def read_table(path: Path, said: str) -> pd.DataFrame:
+def read_table(path: Path, said: str, *, text: bool = False) -> pd.DataFrame:
     """Columns of a table or of a vector file, as they are.
+
+    Parameters
+    ----------
+    path, said
+        As `read_features` says.
+    text
+        Take all of a table in text as text: names such as ``007`` or ``NA`` stay what they are.
 
     Raises
     ------
     RecipeError
         Missing or unreadable.
     """
+    if text and path.suffix.lower() in TABLES and path.exists():
+        try:
+            return pd.read_csv(path, sep=_SIGNS[path.suffix.lower()], dtype=str, keep_default_na=False)
+        except (ValueError, OSError) as error:
+            raise RecipeError(f"{said}: cannot be read: {error}") from error
     return _read(path, said, None, None)
 
 
@@ -102,6 +121,7 @@ def _read(path: Path, said: str, layer: str | None, where: str | None) -> pd.Dat
     if not path.exists():
         raise RecipeError(f"{said}: no such file (looked for {path})")
     suffix = path.suffix.lower()
+    require_whole(path, said)
     frame: pd.DataFrame
     try:
         if suffix in _PARQUET:
@@ -109,10 +129,23 @@ def _read(path: Path, said: str, layer: str | None, where: str | None) -> pd.Dat
             spatial = isinstance(frame, gpd.GeoDataFrame)
             return _filtered(frame, said, where) if where is not None and spatial else frame
         if suffix in TABLES:
-            return pd.read_csv(path, sep="\t" if suffix == ".tsv" else ",")
+            return _typed(path, _SIGNS[suffix])
         frame = gpd.read_file(path, layer=layer, where=where)
     except (*_ERRORS, ValueError, OSError) as error:
         raise RecipeError(f"{said}: cannot be read: {error}") from error
+    return frame
+
+
+def _typed(path: Path, sign: str) -> pd.DataFrame:
+    """A table in text: numbers where a column holds nothing else; names such as ``007`` or ``NA`` stay as they are."""
+    frame: pd.DataFrame = pd.read_csv(path, sep=sign)
+    raw = pd.read_csv(path, sep=sign, dtype=str, keep_default_na=False, na_values=[""])
+    for name in frame.columns:
+        column = frame[name]
+        number = pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column)
+        whole = number and bool((column.dropna() % 1 == 0).all())
+        if name == "key" or not number or (whole and raw[name].str.fullmatch(_CODE, na=False).any()):
+            frame[name] = raw[name]
     return frame
 
 
@@ -178,4 +211,35 @@ def _lonlat(frame: gpd.GeoDataFrame, said: str) -> Shapes:
         found = shapes.to_crs(4326)
     except ProjError as error:
         raise RecipeError(f"{said}: its CRS has no way to lon/lat: {error}") from error
-    return np.asarray(shapely.make_valid(shapely.force_2d(found.to_numpy())), np.object_)
+    flat = np.asarray(shapely.force_2d(found.to_numpy()), np.object_)
+    if not frame.crs.is_geographic:
+        w, _, e, _ = shapely.bounds(flat).T
+        for k in np.flatnonzero(e - w > 180):
+            flat[k] = shapely.union_all([_unrolled(part) for part in shapely.get_parts(flat[k])])
+    return np.asarray(shapely.make_valid(flat), np.object_)
+
+
+def _unrolled(part: BaseGeometry) -> BaseGeometry:
+    """A line or polygon that goes on beyond ±180°, where its points jump; a ring about a pole holds the pole."""
+    if not isinstance(part, shapely.Polygon):
+        return shapely.transform(part, _going_on)
+    own = _about(part.exterior)
+    for hole in part.interiors:
+        # Both go on from where they begin, either way.
+        turns = [shapely.affinity.translate(_about(hole), xoff=360 * turn) for turn in range(-2, 3)]
+        own = shapely.difference(own, shapely.union_all(turns))
+    return own
+
+
+def _going_on(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.column_stack([np.unwrap(points[:, 0], period=360.0), points[:, 1]])
+
+
+def _about(ring: BaseGeometry) -> BaseGeometry:
+    """Ground inside a ring."""
+    points = _going_on(shapely.get_coordinates(ring))
+    first, last = points[0, 0], points[-1, 0]
+    if abs(last - first) > 180:
+        pole = 90.0 if points[:, 1].mean() > 0 else -90.0
+        points = np.concatenate([points, [[last, pole], [first, pole]]])
+    return shapely.make_valid(shapely.Polygon(points))

@@ -115,6 +115,19 @@ Folders = Annotated[
 """One folder or a list of them."""
 
 
+def as_text(value: object) -> object:
+    """Say a whole number as the text that it stands for, for a ``BeforeValidator``."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Quota = Annotated[
+    Annotated[Count, Tag("\0number")]
+    | Annotated[dict[Annotated[str, BeforeValidator(as_text)], Count], Tag("\0map")],
+    one_of("a number of chips, or a mapping of class to number"),
+]
+"""Chips a class: of all the same, or by its code, whole number or text, or by its name."""
+
+
 def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     """Refuse a list that holds a value twice, for an ``AfterValidator``."""
     for i, value in enumerate(values):

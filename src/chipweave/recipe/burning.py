@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from chipweave.plain import text_of
 from chipweave.recipe.base import Count, Flag, Node, Number, Text, Whole, refused
 
 
@@ -74,17 +75,13 @@ def _texts(own: object) -> object:
     if not isinstance(own, Mapping):
         return own
     inner = own["value"] if list(own) == ["value"] and _holds_mappings(own["value"]) else own
-    return {_text(value): changes for value, changes in inner.items()}
+    return {text_of(value): changes for value, changes in inner.items()}
 
 
 def _holds_mappings(found: object) -> bool:
     """Whether these are changes by value, and not the changes of one value."""
     names = {*Changes.model_fields}
     return isinstance(found, Mapping) and not names & {str(k) for k in found}
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class ByValue(Node):

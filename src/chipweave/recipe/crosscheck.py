@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from chipweave.recipe import keep
@@ -100,6 +100,10 @@ def _attribute_names(raw: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(("attributes", name), "the name is taken by a column of every dataset")
         elif own is not None:
             yield Problem(("attributes", name), f"the name is taken: columns of layer {own} begin so")
+        elif name.endswith("_offset"):
+            yield Problem(
+                ("attributes", name), "the name is taken: columns that end so tell where layers lie"
+            )
 
 
 def _layer_references(raw: Mapping[str, Any]) -> Iterator[Problem]:
@@ -120,7 +124,11 @@ def _layer_references(raw: Mapping[str, Any]) -> Iterator[Problem]:
     yield from _segments(_mapping(raw.get("labels")))
     for name, layer in _mapping(raw.get("text")).items():
         yield from _known(("text", name, "from"), _mapping(layer).get("from"), rasters)
-        yield from _told(name, _mapping(layer).get("place"), list(_mapping(raw.get("attributes"))))
+        for i, told in enumerate(_listed(_mapping(layer).get("place"))):
+            yield from _told(("text", name, "place", i), told, raw)
+    for name, layer in _mapping(raw.get("labels")).items():
+        for told in _mapping(_mapping(layer).get("override")):
+            yield from _told(("labels", name, "override", told), told, raw)
     sampling = _mapping(_mapping(raw.get("chips")).get("sampling"))
     yield from _known(("chips", "sampling", "of"), sampling.get("of"), imagery)
     yield from _known(("chips", "sampling", "by"), sampling.get("by"), list(_mapping(raw.get("labels"))))
@@ -176,14 +184,16 @@ def _rounds(after: Mapping[str, object]) -> Iterator[tuple[str, str]]:
             yield name, " -> ".join([*seen, name])
 
 
-def _told(name: str, place: object, attributes: list[str]) -> Iterator[Problem]:
-    """Attributes that a text tells."""
-    for i, told in enumerate(place if isinstance(place, list | tuple) else ()):
-        if isinstance(told, str) and told not in attributes:
-            close = f"; did you mean {nearest(told, attributes)!r}?" if attributes else ""
-            yield Problem(
-                ("text", name, "place", i), f"got {told!r}, expected an attribute of this recipe{close}"
-            )
+def _told(path: Path, told: object, raw: Mapping[str, Any]) -> Iterator[Problem]:
+    """An attribute that a text tells, or that says how a label is made."""
+    attributes = list(_mapping(raw.get("attributes")))
+    if isinstance(told, str) and told not in attributes:
+        close = f"; did you mean {nearest(told, attributes)!r}?" if attributes else ""
+        yield Problem(path, f"got {told!r}, expected an attribute of this recipe{close}")
+
+
+def _listed(value: object) -> Sequence[object]:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _is_date(text: str) -> bool:

@@ -33,7 +33,7 @@ _CORE: Final[tuple[tuple[str, str, str], ...]] = (
 )
 """The core schema of YAML 1.2: `off`, `no` and dates stay text, as editors with a JSON Schema read them."""
 
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Loader(yaml.SafeLoader):

@@ -52,11 +52,24 @@ class Fill(Node):
         description="Where at most this share of a picture lacks data, such as 1%; else it stays as it is.",
     )
 
+    @model_validator(mode="after")
+    def _share(self) -> Self:
+        if self.max is not None and float(self.max.rstrip("%")) > 100:
+            raise refused(f"{self.max} is more than all of a picture", at="max")
+        return self
+
 
 class Stretch(Node):
     """Stretch each band of each picture between two of its own quantiles, over the type's codes from 0 on."""
 
     quantile: tuple[PercentNumber, PercentNumber] = Field(description="Lower and upper, in percent.")
+
+    @model_validator(mode="after")
+    def _order(self) -> Self:
+        low, high = self.quantile
+        if low >= high:
+            raise refused(f"{low:g} is not below {high:g}", at="quantile")
+        return self
 
 
 class Encode(Node):
@@ -80,6 +93,19 @@ class Encode(Node):
         None,
         description="Stretch between quantiles, in place of add, clip, scale and offset; every sample says its own.",
     )
+
+    @model_validator(mode="after")
+    def _sense(self) -> Self:
+        if self.scale == 0:
+            raise refused("0 leaves nothing of the values", at="scale")
+        if self.clip is not None and self.clip[0] >= self.clip[1]:
+            raise refused(f"{self.clip[0]:g} is not below {self.clip[1]:g}", at="clip")
+        beside = sorted({"add", "clip", "offset", "scale"} & self.model_fields_set)
+        if self.stretch is not None and beside:
+            raise refused(
+                f"{beside[0]} beside it: the stretch says both; leave {beside[0]} out", at="stretch"
+            )
+        return self
 
 
 class Pair(Node):
@@ -160,7 +186,7 @@ class Imagery(Node):
     min_valid: PercentNumber = Field(0.0, description="Least valid share of a chip, in percent.")
     mask: Literal["keep", "blank"] = Field("keep", description="blank: bad pixels become no data.")
     write_mask: Flag = Field(True, description="Write `<layer>_mask`: 0 clear, 1 bad, 255 no data.")
-    bad: tuple[Whole, ...] | None = Field(
+    bad: tuple[Annotated[Whole, Field(ge=0)], ...] | None = Field(
         None,
         description="Mask codes that are bad, instead of the collection's own; numbers of bits where it has bits.",
     )

@@ -128,6 +128,11 @@ def _set(document: Document, text: str) -> Document:
             f"--set {text[:80]!r} is not of the form a.b=c", hint="for example --set chips.size=256"
         )
     source = f"--set {'.'.join(keys)}"
+    if keys[0] == "extends":
+        raise RecipeError(
+            f"{source}: what a recipe extends is read before --set comes",
+            hint="write `extends` into the recipe",
+        )
     new, marks = parse(value, source, lines=False)
     return _assign(document, keys, new, marks)
 

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from chipweave.recipe.places import Area
 from chipweave.recipe.timing import TimeRule
 
 _USER = re.compile(r"(?<=://)[^/@\s?#]+@")
+_BREAKS = re.compile("[\u2028\u2029]")
 _QUERY = re.compile(r"([?&;])([^=&;#\s]+)=([^&;#\s]*)")
 _SECRETS: Final = {
     "sig", "signature", "token", "key", "secret", "password", "credential", "credentials", "apikey", "sas", "auth",
@@ -87,17 +89,27 @@ class LoadedRecipe:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of the recipe, secrets aside, and of the files that its area and places are read from."""
+        """SHA-256 (hex) of the recipe, secrets aside, and of the files that say where and when."""
         area = self.recipe.area or Area.model_construct()
         sampling = self.recipe.chips.sampling
         near = sampling.exclude.near if sampling.exclude is not None else None
         columns = (own.file for own in self.recipe.attributes.values())
         layers = self.recipe.imagery.values()
         tables = (layer.time.table for layer in layers if isinstance(layer.time, TimeRule))
+        calendars = (layer.select.from_.files.values() for layer in layers if layer.select.from_ is not None)
         pinned = (layer.items.file for layer in layers if layer.items is not None)
         files = [
             n
-            for n in (area.geojson, area.file, sampling.file, near, *columns, *tables, *pinned)
+            for n in (
+                area.geojson,
+                area.file,
+                sampling.file,
+                near,
+                *columns,
+                *tables,
+                *chain(*calendars),
+                *pinned,
+            )
             if n is not None
         ]
         content: dict[str, Any] = {
@@ -131,6 +143,13 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's signature
         """Write every value out."""
         return True
+
+    def said(self, text: str) -> yaml.ScalarNode:
+        """Text as a node: line breaks that are none of JSON's are escaped, else they come back as other text."""
+        return self.represent_scalar("tag:yaml.org,2002:str", text, '"' if _BREAKS.search(text) else None)
+
+
+_Dumper.add_representer(str, _Dumper.said)
 
 
 def redacted(value: Any) -> Any:

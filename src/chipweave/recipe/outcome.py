@@ -12,6 +12,7 @@ from chipweave.recipe.base import (
     LaterNode,
     Node,
     Positive,
+    Quota,
     Share,
     Text,
     distinct,
@@ -31,13 +32,7 @@ class Balance(Node):
     max_ratio: Positive | None = Field(
         None, description="Largest ratio of the commonest to the rarest class."
     )
-    quota: (
-        Annotated[
-            Annotated[Count, Tag("\0number")] | Annotated[dict[str, Count], Tag("\0map")],
-            one_of("a number of chips, or a mapping of class to number"),
-        ]
-        | None
-    ) = Field(None, description="Chips a class: one number, or by class.")
+    quota: Quota | None = Field(None, description="Chips a class: one number, or by class.")
 
     @model_validator(mode="after")
     def _one(self) -> Self:

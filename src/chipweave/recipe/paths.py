@@ -39,6 +39,7 @@ _NAMES_OR_FILES: Final[dict[Keys, str]] = {
     ("labels", "*", "catalog"): "providers",
     ("labels", "*", "legend"): "legends",
     ("labels", "*", "remap"): "legends",
+    ("labels", "*", "scene_labels", "remap"): "legends",
     ("labels", "*", "classes"): "legends",
 }
 """Values that may also be a name, and the folder of `catalogs/` that such names are files of."""

@@ -18,6 +18,7 @@ from chipweave.recipe.base import (
     NotNegative,
     Number,
     Positive,
+    Quota,
     Seed,
     Share,
     Text,
@@ -186,13 +187,7 @@ class Sampling(Node):
     by: Text | None = Field(
         None, description="stratified: label layer; a chip's stratum is the class that covers most of it."
     )
-    quota: (
-        Annotated[
-            Annotated[Count, Tag("\0number")] | Annotated[dict[str, Count], Tag("\0map")],
-            one_of("a number of chips, or a mapping of class to number"),
-        ]
-        | None
-    ) = Field(
+    quota: Quota | None = Field(
         None,
         description="stratified: chips a class, one number, or by class (its code or name; others get none). Chips are "
         "chosen after the survey, among those that it keeps.",

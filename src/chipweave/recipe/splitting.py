@@ -282,9 +282,19 @@ class Split(Node):
         return tuple(self.fractions)
 
     @property
+    def deals(self) -> bool:
+        """Whether units are dealt, so that `stratify` has an effect."""
+        return not (self.fixed or (self.method == "time" and not self.space))
+
+    @property
+    def keeps(self) -> bool:
+        """Whether places give way to neighbours of another split."""
+        return self.method not in UNKEPT or self.leakage == "fail"
+
+    @property
     def kept_m(self) -> float | None:
         """Metres that splits are kept apart when they are drawn; None: as the variogram says."""
-        if self.method in UNKEPT and self.leakage == "warn":
+        if not self.keeps:
             return 0.0
         return None if self.buffer_m == "auto" else float(self.buffer_m)
 
@@ -294,7 +304,7 @@ class Split(Node):
         found = []
         if "block_km" in given and "block_km" not in _OWN_KEYS[self.method]:
             found.append(f"split.block_km has no effect: {self.method} deals no blocks")
-        if self.stratify is not None and (self.fixed or (self.method == "time" and not self.space)):
+        if self.stratify is not None and not self.deals:
             found.append(
                 f"split.stratify has no effect: {self.method} deals nothing, its rule says who goes where"
             )
@@ -307,6 +317,8 @@ class Split(Node):
                 f"split.buffer_m is not kept: {self.method} leaves nobody out for a neighbour (verify tells how near "
                 "splits come; `leakage: fail` keeps the buffer)"
             )
+        if self.error is not None and not self.keeps:
+            found.append(f"split.error has no effect: {self.method} leaves nobody out for a neighbour")
         return found
 
 

@@ -17,6 +17,7 @@ from chipweave.recipe.base import (
     Whole,
     Year,
     Years,
+    as_text,
     expected,
     one_of,
     refused,
@@ -59,6 +60,11 @@ class TimeRule(Node):
             raise refused("goes with 'column' only", at="window")
         if self.by is not None and self.table is None:
             raise refused("goes with 'table' only", at="by")
+        if self.years is not None:
+            try:
+                interval(str(self.years))
+            except ValueError as error:
+                raise refused(f"{self.years}: {error}", at="years") from None
         if self.window is not None and _length(self.window) < timedelta(0):
             raise refused("it ends before it begins", at="window")
         return self
@@ -146,12 +152,8 @@ class Calendar(Node):
         return {name: file for name, file in found.items() if file is not None}
 
 
-def _as_text(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
 DateOrLayer = Annotated[
-    Text, BeforeValidator(_as_text), WithJsonSchema({"type": ["string", "integer"], "minLength": 1})
+    Text, BeforeValidator(as_text), WithJsonSchema({"type": ["string", "integer"], "minLength": 1})
 ]
 Every = Annotated[Text, _checked(check_every, "a length of periods")]
 YearWindow = Annotated[Text, _checked(check_window, "a window of the year such as 03-01/05-31")]

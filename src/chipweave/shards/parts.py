@@ -14,12 +14,11 @@ from typing import Any, Self
 import xxhash
 
 from chipweave.errors import ChipweaveError
-from chipweave.files import atomic_path, write_all
+from chipweave.files import PIECE, atomic_path, write_all
 from chipweave.shards.sample import Encoding, Sample, sample_members
 from chipweave.shards.tar import records
 
 _OPEN_PARTS = 64
-_PIECE = 1 << 19  # bytes that stay in a core's own cache from reading to writing
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,16 +176,6 @@ class PartWriter:
         self._stack.__exit__(kind, exc, trace)
 
 
-def xxh3_file(path: Path) -> str:
-    """XXH3 of a file's bytes, in hex: finds damage at the speed of memory. It proves nothing against intent."""
-    found = xxhash.xxh3_64()
-    with path.open("rb", buffering=0) as file:
-        room = memoryview(bytearray(_PIECE))
-        while done := file.readinto(room):
-            found.update(room[:done])
-    return found.hexdigest()
-
-
 class PartReader:
     """Reads byte ranges of parts below a folder; keeps the last few open.
 
@@ -198,7 +187,7 @@ class PartReader:
 
     def __init__(self, work: Path) -> None:
         self._work = work
-        self._room = memoryview(bytearray(_PIECE))
+        self._room = memoryview(bytearray(PIECE))
         self._fds: OrderedDict[str, int] = OrderedDict()
 
     def read(self, part: str, offset: int, size: int) -> bytes:

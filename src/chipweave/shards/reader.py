@@ -14,6 +14,7 @@ import numpy as np
 from affine import Affine
 
 from chipweave.errors import UsageError, VerifyError
+from chipweave.shards.damage import readable
 from chipweave.shards.index import NAME, read_index
 from chipweave.shards.sample import JSON, Array, decode_array
 
@@ -36,6 +37,8 @@ class Reader:
     ------
     UsageError
         The folder holds no dataset.
+    VerifyError
+        Its index cannot be read.
 
     Examples
     --------
@@ -47,8 +50,13 @@ class Reader:
         self.folder = Path(folder)
         if not (self.folder / NAME).is_file():
             raise UsageError(f"{self.folder} is no chipweave dataset: it has no {NAME}")
-        self.index: gpd.GeoDataFrame = read_index(self.folder)
-        self.keys: list[str] = self.index["key"].tolist()
+        with readable(self.folder):
+            self._take(read_index(self.folder))
+
+    def _take(self, index: gpd.GeoDataFrame) -> None:
+        """Keep where everything lies."""
+        self.index: gpd.GeoDataFrame = index
+        self.keys: list[str] = index["key"].tolist()
         self._rows = {key: i for i, key in enumerate(self.keys)}
         fields = [c.removesuffix(_OFFSET) for c in self.index.columns if c.endswith(_OFFSET)]
         self.layers: list[str] = [field for field in fields if field != JSON]
@@ -177,8 +185,9 @@ class Reader:
             meta: dict[str, Any] = json.loads(bytes(text))
         except ValueError as exc:
             raise VerifyError(f"{JSON} of {self.keys[row]} in {shard} is no JSON: {exc}") from exc
-        if meta.get("key") != self.keys[row]:
-            raise VerifyError(f"{JSON} of {self.keys[row]} in {shard} belongs to sample {meta.get('key')}")
+        key = meta.get("key") if isinstance(meta, dict) else None
+        if key != self.keys[row]:
+            raise VerifyError(f"{JSON} of {self.keys[row]} in {shard} belongs to sample {key}")
         return meta
 
     def _array(self, row: int, layer: str, meta: Mapping[str, Any]) -> Array:

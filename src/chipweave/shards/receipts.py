@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from chipweave.files import atomic_write_bytes, sha256_file
+from chipweave.files import atomic_write_bytes, sha256_file, xxh3_file
 from chipweave.model import Fate
-from chipweave.shards.parts import SampleRow, xxh3_file
+from chipweave.shards.parts import SampleRow
 from chipweave.shards.sample import encode_json
 from chipweave.shards.stats import PartialStats
 
@@ -87,7 +87,8 @@ def save_receipt(work: Path, receipt: Receipt) -> Path:
     """
     path = receipt_path(work, receipt.batch)
     stats = receipt.stats.to_bytes()
-    atomic_write_bytes(path.with_suffix(".npz"), stats)
+    # All is checked before it counts, so nobody waits for the disk.
+    atomic_write_bytes(path.with_suffix(".npz"), stats, durable=False)
     content = {
         "version": _VERSION,
         "batch": receipt.batch,
@@ -102,7 +103,7 @@ def save_receipt(work: Path, receipt: Receipt) -> Path:
         "amendments": receipt.amendments,
         "warnings": receipt.warnings,
     }
-    atomic_write_bytes(path, encode_json(content, f"batch {receipt.batch}"))
+    atomic_write_bytes(path, encode_json(content, f"batch {receipt.batch}"), durable=False)
     return path
 
 
@@ -200,7 +201,7 @@ class FileReceipt:
 
 def save_file_receipt(path: Path, receipt: FileReceipt) -> None:
     """Write the receipt of a dealt shard, after its files are in place."""
-    atomic_write_bytes(path, encode_json({"version": _VERSION, **asdict(receipt)}, path.name))
+    atomic_write_bytes(path, encode_json({"version": _VERSION, **asdict(receipt)}, path.name), durable=False)
 
 
 def load_file_receipt(path: Path, digest: str, root: Path) -> FileReceipt | None:

@@ -22,6 +22,10 @@ TRAINED = frozenset({"train", "all"})
 """Splits that are trained on, and so tell of values; all folds are, each in its turn."""
 
 
+CLIPPED = 32767
+"""Where int16 is clipped, up and down (contract, section 3): values that stand there may have lain beyond."""
+
+
 def classes_of(legend: Legend) -> list[dict[str, Any]]:
     """Classes of a legend, as `stats.json` and Zarr have them."""
     return [{"code": c.code, "name": c.name, "colour": c.colour} for c in legend.classes]
@@ -90,9 +94,10 @@ class PartialStats:
         -------
         dict
             By layer. Imagery, and labels that are numbers: by band ``count, mean, std`` (of the population) ``, min,
-            max, p01, p02, p50, p98, p99, histogram: {edges, counts}``, figures None where nothing was counted. Class
-            labels: ``legend, classes, counts`` (by split and code) and ``nodata`` (by split: pixels of no class), the
-            code ``unlabeled``, and ``scene_legend, scene_classes`` where scene labels are of another legend.
+            max, p01, p02, p50, p98, p99, histogram: {edges, counts}``, figures None where nothing was counted; of int16
+            imagery also ``clipped``, how many values stand at ±32767. Class labels: ``legend, classes, counts`` (by
+            split and code) and ``nodata`` (by split: pixels of no class), the code ``unlabeled``, and
+            ``scene_legend, scene_classes`` where scene labels are of another legend.
         """
         out: dict[str, Any] = {}
         for spec in layers:
@@ -106,7 +111,11 @@ class PartialStats:
         where = (spec.name, number)
         if where in self._floats:
             return self._floats[where].summary()
-        return self._integers.get(where, Histogram()).summary()
+        histogram = self._integers.get(where, Histogram())
+        if spec.kind != "imagery" or spec.numpy_dtype != np.int16:
+            return histogram.summary()
+        values, counts = histogram.items()
+        return histogram.summary() | {"clipped": int(counts[np.abs(values) == CLIPPED].sum())}
 
     def _label(self, spec: LayerSpec) -> dict[str, Any]:
         if spec.legend is None:

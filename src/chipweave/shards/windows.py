@@ -17,7 +17,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from chipweave.files import atomic_path, atomic_write_bytes, write_all
+from chipweave.files import atomic_path, atomic_write_bytes, write_all, xxh3_file
 from chipweave.shards.deal import (
     Deal,
     Mapper,
@@ -32,7 +32,7 @@ from chipweave.shards.deal import (
     shard_task,
     split_order,
 )
-from chipweave.shards.parts import PartReader, PartSample, xxh3_file
+from chipweave.shards.parts import PartReader, PartSample
 from chipweave.shards.receipts import FOLDER, FileReceipt, Receipt, load_file_receipt, load_receipt
 from chipweave.shards.sample import encode_json
 

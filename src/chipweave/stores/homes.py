@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from platformdirs import user_cache_path
 
-from chipweave.errors import UsageError
+from chipweave.errors import UsageError, VerifyError
 from chipweave.files import folder_lock, sha256_file
 from chipweave.plan.planning import SNAPSHOT
 from chipweave.progress import Step, tell
@@ -40,6 +40,11 @@ FINISHED: Final = ("chipweave.lock", "index.parquet", "ledger.parquet")
 
 PUTTING: Final = "manifest.putting.json"
 """Names of what is being put, until the manifest stands: a later build removes those that are not its own."""
+
+
+_PARTS: Final = frozenset({"..", ".", ""})
+_LONGEST: Final = 255
+"""Bytes that a file's name may have."""
 
 
 class Home(Protocol):
@@ -199,11 +204,22 @@ def _files(data: bytes, name: str) -> dict[str, tuple[int, str]]:
     """Size and SHA-256 of a manifest's files; a name that leads out of the dataset is no manifest's of ours."""
     try:
         files = {str(n): (int(f["bytes"]), str(f["sha256"])) for n, f in json.loads(data)["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{name}: its manifest is damaged: {error}") from None
-    if any(PurePosixPath(n).is_absolute() or {"..", "."} & set(n.split("/")) for n in files):
+    if any(PurePosixPath(n).is_absolute() or not _PARTS.isdisjoint(n.split("/")) for n in files):
         raise UsageError(f"{name}: its manifest names files outside it", hint="do not use it")
+    odd = next((n for n in files if not _nameable(n)), None)
+    if odd is not None:
+        raise UsageError(f"{name}: its manifest names {odd[:80]!r}, which no file can be called")
     return files
+
+
+def _nameable(path: str) -> bool:
+    """Whether a file may be called so."""
+    try:
+        return "\0" not in path and max(map(len, path.encode().split(b"/"))) <= _LONGEST
+    except UnicodeEncodeError:
+        return False
 
 
 @contextmanager
@@ -216,6 +232,8 @@ def copied(where: str | Path) -> Iterator[Path]:
     ------
     UsageError
         There is none.
+    VerifyError
+        Its manifest is none.
     TransientSourceError
         The store does not answer.
     """
@@ -226,9 +244,13 @@ def copied(where: str | Path) -> Iterator[Path]:
     found = store.read(manifest.NAME)
     if found is None:
         raise UsageError(f"{store.url} is no finished dataset: it has no {manifest.NAME}")
+    try:
+        names = list(_files(found[0], store.url))
+    except UsageError as error:
+        raise VerifyError(error.message, hint="do not use it") from None
     folder = scratch(store.url) / f"copy-{secrets.token_hex(4)}"
     try:
-        for name in _files(found[0], store.url):
+        for name in names:
             store.fetch(name, folder / name)  # one that is missing is for the audit to say
         folder.mkdir(parents=True, exist_ok=True)
         (folder / manifest.NAME).write_bytes(found[0])

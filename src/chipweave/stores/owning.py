@@ -51,9 +51,8 @@ def own(home: Home, loaded: LoadedRecipe, limit: int | None, loader: str) -> Ite
                 f"{name} was begun with --loader {lock.loader}", hint="use the same, or another folder"
             )
         elif limit != lock.limit and (finished or (folder / WORK / receipts.FOLDER).exists()):
-            raise UsageError(
-                f"{name} was begun with --limit {lock.limit}", hint="use the same, or another folder"
-            )
+            begun = "without --limit" if lock.limit is None else f"with --limit {lock.limit}"
+            raise UsageError(f"{name} was begun {begun}", hint="do the same, or use another folder")
         if finished:
             shutil.rmtree(folder / WORK, ignore_errors=True)  # killed between the manifest and this
         else:

@@ -54,6 +54,8 @@ class Batch:
         How layers are read; scenes come with the rows.
     tiles
         Those of its tiles that are woven, where ``--limit`` leaves some out; else None.
+    compared
+        Whether pictures of several splits will be held against each other.
     """
 
     number: int
@@ -64,6 +66,7 @@ class Batch:
     blank: frozenset[str]
     encoding: Encoding = "npy"
     tiles: frozenset[str] | None = None
+    compared: bool = True
 
     def __str__(self) -> str:
         return f"batch {self.number}"
@@ -89,8 +92,10 @@ _handed: dict[str, tuple[Mapping[str, Sequence[ChipTask]], Reads]] = {}
 """Of the batch that this process weaves next, where what it reads was looked at."""
 
 
-def batches_of(planned: Planned, chips: pd.DataFrame, limit: int | None, encoding: Encoding) -> list[Batch]:
-    """All batches of the kept chips; what `limit` leaves out of one is told by its tiles."""
+def batches_of(
+    planned: Planned, chips: pd.DataFrame, limit: int | None, encoding: Encoding, *, compared: bool = True
+) -> list[Batch]:
+    """All batches of the kept chips; what `limit` leaves out of one is told by its tiles; `compared` as of `Batch`."""
     layers = planned.layers
     kept = chips[chips["state"] == "kept"]
     reads = replace(layers.reads, scenes={})
@@ -99,7 +104,9 @@ def batches_of(planned: Planned, chips: pd.DataFrame, limit: int | None, encodin
     if limit is not None:
         tiles = kept.groupby("batch")["tile"].agg(frozenset).to_dict()
     return [
-        Batch(int(n), f"{digest}:{n}", plan, layers.specs, reads, layers.blank, encoding, tiles.get(n))
+        Batch(
+            int(n), f"{digest}:{n}", plan, layers.specs, reads, layers.blank, encoding, tiles.get(n), compared
+        )
         for n in sorted(kept["batch"].unique())
     ]
 
@@ -177,7 +184,7 @@ def _write(
     targets = with_tables(targets, task.chip.place, pictures, batch.specs, batch.reads)
     count_foreign(targets, counters)
     targets |= texts_of(task, targets, pictures, batch.specs, batch.reads.texts)
-    sample, facts = sample_of(task, targets, pictures, batch.specs)
+    sample, facts = sample_of(task, targets, pictures, batch.specs, compared=batch.compared)
     count(sample, batch.specs, pictures, stats, counters)
     entry = part.add(sample)
     return SampleRow(entry.key, entry.split, entry.offset, entry.size, entry.members, facts, sets=entry.sets)

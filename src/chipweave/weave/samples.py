@@ -14,6 +14,7 @@ from xxhash import xxh3_128
 from chipweave.catalog.licences import is_share_alike, wording
 from chipweave.labels import Seen, Shown, Target, TextSource
 from chipweave.model import Fate, LayerSpec, Place, Suffix
+from chipweave.pixels.fingerprint import fingerprint
 from chipweave.pixels.fused import darkest
 from chipweave.pixels.register import Shift
 from chipweave.plan.handout import ChipTask
@@ -71,6 +72,8 @@ def sample_of(
     targets: Mapping[str, Target],
     pictures: Mapping[str, Picture],
     specs: Sequence[LayerSpec],
+    *,
+    compared: bool = True,
 ) -> tuple[Sample, dict[str, Any]]:
     """The sample of one chip, and the facts of it that the index keeps.
 
@@ -82,6 +85,8 @@ def sample_of(
         What was made of it, by label or text layer, and by imagery layer.
     specs
         Members in the order of a sample.
+    compared
+        Whether the audit will hold its pictures against those of other splits.
     """
     place = task.chip.place
     arrays: dict[str, npt.NDArray[Any]] = {}
@@ -112,8 +117,9 @@ def sample_of(
         "geometry_wkb_hex": task.geometry_wkb_hex,
         "licences": licences,
         "layers": facts,
-        "pixels": pixels_digest(specs, arrays),
     }
+    if compared:
+        row |= {"pixels": pixels_digest(specs, arrays), "print": print_of(specs, arrays, layers)}
     sets = {s.name: s.shard_set for s in specs if s.shard_set}
     return Sample(place.key, task.split, meta, arrays, documents, sets), row
 
@@ -127,6 +133,19 @@ def pixels_digest(specs: Sequence[LayerSpec], arrays: Mapping[str, npt.NDArray[A
             data = data or bool((~np.isnan(array) if np.isnan(spec.nodata) else array != spec.nodata).any())
             digest.update(array.data)
     return digest.hexdigest() if data else ""
+
+
+def print_of(
+    specs: Sequence[LayerSpec],
+    arrays: Mapping[str, npt.NDArray[Any]],
+    layers: Mapping[str, Mapping[str, Any]],
+) -> str:
+    """Fingerprint of a sample, by which the audit knows pictures that are nearly the same; empty if it has none."""
+    shown = sorted(
+        (s for s in specs if s.kind == "imagery" and layers[s.name]["present"]), key=lambda s: s.name
+    )
+    found = fingerprint((s.name, arrays[s.name], s.nodata) for s in shown)
+    return "" if found is None else found.text()
 
 
 class _Made:

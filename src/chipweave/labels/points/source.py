@@ -28,6 +28,9 @@ from chipweave.pixels.lattice import reproject
 POINTS: Final = "_points"
 """How the document of a layer ends, after the layer's name."""
 
+FEW_PX: Final = 8
+"""Radius of a footprint in pixels up to which those of all points are looked at together."""
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -186,6 +189,8 @@ def covered(u: FloatArray, v: FloatArray, radius: float, size: int) -> tuple[Int
     """
     col, row = np.floor(u).astype(np.int64), np.floor(v).astype(np.int64)
     side = math.ceil(radius)
+    if side > FEW_PX:
+        return _covered_widely(u, v, radius, size)
     shifts = np.arange(-side, side + 1)
     dx, dy = (d.ravel() for d in np.meshgrid(shifts, shifts))
     cols, rows = col[:, None] + dx, row[:, None] + dy
@@ -194,6 +199,19 @@ def covered(u: FloatArray, v: FloatArray, radius: float, size: int) -> tuple[Int
     hit &= (cols >= 0) & (cols < size) & (rows >= 0) & (rows < size)
     which = np.broadcast_to(np.arange(len(u))[:, None], hit.shape)[hit]
     return (rows * size + cols)[hit], which
+
+
+def _covered_widely(u: FloatArray, v: FloatArray, radius: float, size: int) -> tuple[IntArray, IntArray]:
+    """As `covered`, point by point, within the raster alone: of wide footprints a chip sees but a part."""
+    where, which = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for k, (x, y) in enumerate(zip(u.tolist(), v.tolist(), strict=True)):
+        left, right = max(math.floor(x - radius), 0), min(math.ceil(x + radius), size)
+        top, bottom = max(math.floor(y - radius), 0), min(math.ceil(y + radius), size)
+        cols, rows = np.arange(left, right), np.arange(top, bottom)[:, None]
+        hit = (cols + 0.5 - x) ** 2 + (rows + 0.5 - y) ** 2 <= radius**2
+        where.append((rows * size + cols)[hit])
+        which.append(np.full(int(hit.sum()), k, np.int64))
+    return np.concatenate(where), np.concatenate(which)
 
 
 def means(where: IntArray, values: FloatArray, count: int) -> npt.NDArray[np.float32]:

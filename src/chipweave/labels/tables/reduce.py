@@ -17,13 +17,16 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyproj
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from chipweave.errors import RecipeError
 from chipweave.labels.base import NO_CLASS, AnyArray, Features
 from chipweave.labels.vectors.outlines import Outlines, outlines
 from chipweave.model import LayerSpec, Place
 from chipweave.pixels.burning import AREA, burn_shapes
+from chipweave.pixels.lattice import reproject, units
 
 STATISTICS: Final = ("count", "mean", "median", "std", "min", "max", "sum")
 """Beside percentiles, ``p1`` to ``p99``."""
@@ -31,6 +34,10 @@ STATISTICS: Final = ("count", "mean", "median", "std", "min", "max", "sum")
 DIGITS: Final = 7
 """Figures of a statistic: as many as a float32 holds."""
 
+_METRES: Final = (1.0, 0.0)
+"""`units` of a CRS in metres."""
+
+_GEOD = pyproj.Geod(ellps="WGS84")
 _PERCENTILE = re.compile(r"p([1-9][0-9]?)")
 
 FloatArray = npt.NDArray[np.float64]
@@ -94,9 +101,9 @@ def reduce_features(
     Returns
     -------
     list of dict
-        ``id``, ``code`` (None without one), ``area_m2`` (in the chip's CRS), ``share`` of it in the chip, ``tags``,
-        and ``values``: by layer ``datetime``, ``bands``, and each statistic as (time, band) in the layer's unit; None
-        where no pixel counts, and a ``count`` of 0.
+        ``id``, ``code`` (None without one), ``area_m2`` (in the chip's CRS; on the ellipsoid where that counts no
+        metres), ``share`` of it in the chip, ``tags``, and ``values``: by layer ``datetime``, ``bands``, and each
+        statistic as (time, band) in the layer's unit; None where no pixel counts, and a ``count`` of 0.
     """
     side = place.size * place.resolution
     chip = shapely.box(place.x, place.y - side, place.x + side, place.y)
@@ -112,9 +119,10 @@ def reduce_features(
         shape = features.geometry[k]
         area = float(shape.area)
         share = float(shape.intersection(chip).area) / area if area else 0.0
+        ground = area if units(place.crs) == _METRES else _on_ellipsoid(shape, place.crs)
         code = int(features.codes[k])
         records.append({
-            "id": features.ids[k], "code": None if code == NO_CLASS else code, "area_m2": round(area, 2),
+            "id": features.ids[k], "code": None if code == NO_CLASS else code, "area_m2": round(ground, 2),
             "share": round(share, 6), "tags": dict(features.tags[k]), "values": {},
         })  # fmt: skip
     for name, stack in stacks.items():
@@ -125,6 +133,18 @@ def reduce_features(
                 "datetime": list(stack.datetimes), "bands": list(stack.spec.bands), **found,
             }  # fmt: skip
     return records
+
+
+def _on_ellipsoid(shape: BaseGeometry, crs: str) -> float:
+    """m² of an area whose CRS counts no metres, its edges followed."""
+    total = 0.0
+    for part in shapely.get_parts(shape).tolist():
+        for k, ring in enumerate((part.exterior, *part.interiors)):
+            x, y = shapely.get_coordinates(shapely.segmentize(ring, shapely.length(ring) / 64)).T
+            lon, lat = reproject(x.copy(), y.copy(), crs, "EPSG:4326")
+            ground = abs(float(_GEOD.polygon_area_perimeter(lon, lat)[0]))
+            total += -ground if k else ground
+    return total
 
 
 def _reduced(shapes: Outlines, stack: Stack, statistics: Sequence[str]) -> Iterable[dict[str, Any]]:

@@ -89,12 +89,17 @@ def text_source(
     source = _source(name, wish, specs, rasters)
     if wish.kind == "osm_caption" and source.name in rasters:
         raise RecipeError(
-            f"text.{name}.from: {source.name} is a raster, and an osm_caption is written from features",
+            f"text.{name}.from: {source.name} holds no areas or lines, and an osm_caption is written from features",
             hint="take a layer of vectors or of an extract x.osm.pbf, or kind: landcover_caption",
         )
     if kind.measures:
         _check_grid(name, wish, crs, centre)
-    known = list(class_names(source.legend, source.name).values())
+    names = class_names(source.legend, source.name)
+    if source.name not in rasters and not set(names) - set(apart):
+        raise RecipeError(
+            f"text.{name}.from: all classes of {source.name} are of ground outside, or of edges"
+        )
+    known = list(names.values())
     for given in wish.visible:
         if class_name(given) not in known:
             raise RecipeError(

@@ -152,7 +152,8 @@ def any_of(name: str) -> str:
 
 def are(name: str) -> str:
     """``Is`` or ``Are``, before `any_of`."""
-    many = any_of(name).startswith("any ") and name.endswith("s") and not name.endswith("ss")
+    parts = name.replace(" and ", ", ").split(", ")  # of quarries and landfill there are some, if any
+    many = any_of(name).startswith("any ") and any(p.endswith("s") and not p.endswith("ss") for p in parts)
     return "Are" if many else "Is"
 
 

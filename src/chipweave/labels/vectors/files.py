@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,11 +104,38 @@ def open_vectors(path: Path, said: str, layer: str | None = None) -> Opened:
     try:
         if path.suffix.lower() in PARQUET:
             return _parquet(path, said)
+        require_whole(path, said)
         return _ogr(path, said, layer)
     except RecipeError:
         raise
     except _ERRORS as error:
         raise RecipeError(f"{said}: cannot be read: {_first_line(error)}") from error
+
+
+def require_whole(path: Path, said: str) -> None:
+    """Refuse a shapefile that ends before its headers say: GDAL reads what is left, and ground would look empty.
+
+    Lengths stand in 16-bit words in `.shp` and `.shx` (ESRI Shapefile Technical Description, 1998), and as records of
+    a length behind a header in `.dbf`. Other files are passed over.
+    """
+    if path.suffix.lower() != ".shp":
+        return
+    for part in sorted(path.parent.glob(f"{glob.escape(path.stem)}.*")):
+        ending = part.suffix.lower()
+        if ending not in {".shp", ".shx", ".dbf"} or not part.is_file():
+            continue
+        with telling(said), part.open("rb") as file:
+            head = file.read(100)
+        if ending == ".dbf":
+            records, header, length = struct.unpack("<4xIHH", head[:12]) if len(head) >= 12 else (0, 12, 0)
+            expected = header + records * length
+        else:
+            expected = 2 * struct.unpack(">24xi", head[:28])[0] if len(head) == 100 else 100
+        if part.stat().st_size < expected:
+            raise RecipeError(
+                f"{said}: is cut short: {part.name} has {part.stat().st_size:,} of {expected:,} bytes",
+                hint="copy or download it again",
+            )
 
 
 def _first_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from chipweave.errors import RecipeError
 from chipweave.labels.base import AnyArray
+from chipweave.pixels.burning import AREA
 from chipweave.pixels.lattice import parse_crs, reproject
 
 MAX_VERTICES: Final = 2_000_000
@@ -81,9 +82,7 @@ def mend(
 
 def of_one(shape: BaseGeometry, dimension: int) -> BaseGeometry | None:
     """The parts of a geometry that have a dimension, as one; None where there is none."""
-    parts = shapely.get_parts(np.array([shape], np.object_))
-    while (shapely.get_type_id(parts) >= shapely.GeometryType.MULTIPOINT).any():
-        parts = shapely.get_parts(parts)
+    parts = _simple_parts(shape)
     same = parts[(shapely.get_dimensions(parts) == dimension) & ~shapely.is_empty(parts)]
     if not len(same):
         return None
@@ -96,9 +95,10 @@ def of_one(shape: BaseGeometry, dimension: int) -> BaseGeometry | None:
 
 
 def unwrapped(shapes: Shapes, crs: str, counts: Counter[str]) -> Shapes:
-    """Geometries in degrees that jump across ±180° go on beyond it instead.
+    """Geometries in degrees that jump across ±180° go on beyond it instead; before they are mended.
 
-    A jump is an edge of more than half a turn between points that do not lie on ±180° themselves.
+    A jump is an edge of more than half a turn between points that do not lie on ±180° themselves. A hole of an area
+    that jumps may lie outside of it before, and inside after.
     """
     if not parse_crs(crs).is_geographic:
         return shapes
@@ -106,21 +106,22 @@ def unwrapped(shapes: Shapes, crs: str, counts: Counter[str]) -> Shapes:
     wide = np.flatnonzero((e - w > 180) & (w > -180) & (e < 180))
     out = shapes.copy()
     for k in wide:
-        rings = (
-            shapely.get_rings(shapes[k])
-            if shapely.get_dimensions(shapes[k]) == 2
-            else shapely.get_parts(shapes[k])
-        )
-        jumps = [np.abs(np.diff(shapely.get_coordinates(r)[:, 0])) > 180 for r in rings]
-        if any(j.any() for j in jumps):
-            moved = shapely.transform(shapes[k], lambda c: np.where(c < [0, -1e9], c + np.array([360, 0]), c))
-            out[k] = (
-                moved
-                if shapely.is_valid(moved)
-                else of_one(shapely.make_valid(moved), int(shapely.get_dimensions(shapes[k])))
+        parts = _simple_parts(shapes[k])
+        rings = shapely.get_rings(parts) if shapely.get_dimensions(shapes[k]) == AREA else parts
+        if any((np.abs(np.diff(shapely.get_coordinates(r)[:, 0])) > 180).any() for r in rings):
+            out[k] = shapely.transform(
+                shapes[k], lambda c: np.where(c < [0, -1e9], c + np.array([360, 0]), c)
             )
             counts["unwrapped"] += 1
     return out
+
+
+def _simple_parts(shape: BaseGeometry) -> Shapes:
+    """Points, lines and polygons that a geometry is made of."""
+    parts = shapely.get_parts(np.array([shape], np.object_))
+    while (shapely.get_type_id(parts) >= shapely.GeometryType.MULTIPOINT).any():
+        parts = shapely.get_parts(parts)
+    return np.asarray(parts, np.object_)
 
 
 def lonlat_boxes(shapes: Shapes, ids: Numbers, crs: str, said: str) -> Boxes:

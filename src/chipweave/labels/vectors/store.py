@@ -284,10 +284,11 @@ class _Making:
         self.counts["no code"] += int((taken & ~coded).sum())
         given = piece.shapes.copy()
         given[~coded] = None
+        given = unwrapped(given, self.opened.crs, self.counts)
         shapes, kept = mend(given, ids, self.opened.said, self.counts)
         self.counts["no geometry"] -= int((~coded).sum())
         at = np.flatnonzero(kept)
-        own = unwrapped(shapes[at], self.opened.crs, self.counts)
+        own = shapes[at]
         boxes = lonlat_boxes(own, ids[at], self.opened.crs, self.opened.said)
         for k, found in enumerate(self.codes):
             found.update(np.unique(codes[at, k]).tolist())

@@ -35,8 +35,9 @@ from chipweave.model import Asset
 from chipweave.pixels.failures import attempts, classify, is_remote
 from chipweave.pixels.lattice import Grid, reproject, same_crs, shift, units
 from chipweave.pixels.loaders.base import AnyArray, BoolArray
-from chipweave.pixels.read import SourceGrid, source_of
+from chipweave.pixels.read import source_of
 from chipweave.pixels.resample import Method, clip, inside, resample
+from chipweave.pixels.stored import SourceGrid
 
 Floats = npt.NDArray[np.floating]
 Rule = Literal["nearest", "bilinear"]
@@ -62,7 +63,7 @@ _VIRTUAL = """\
 <SourceBand>{index}</SourceBand>
 <SrcRect xOff="0" yOff="0" xSize="{width}" ySize="{height}"/>
 <DstRect xOff="0" yOff="0" xSize="{width}" ySize="{height}"/>
-{nodata}
+{lacking}
 </ComplexSource>
 </VRTRasterBand>
 </VRTDataset>
@@ -108,7 +109,7 @@ def load_band(
     sparing = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if remote else {}
     virtual = _virtual(source, how.name, nodata, dtype)
     target, row, col = Grid.anchored(crs, affine)
-    with how.env(**sparing), MemoryFile(virtual, filename="band.vrt") as file:
+    with how.env(**sparing), MemoryFile(virtual.encode(), filename="band.vrt") as file:
         take = partial(_take, fetch, file.name, dtype, asset.href)
         same = shift(source.grid, target) is not None
         if method in {"mean", "mode"} and not same:
@@ -142,23 +143,33 @@ def _wider(source: SourceGrid) -> np.dtype[np.floating]:
     raise NotBuiltError(f"{source.href}: this loader does not read {source.dtype}", hint=HINT)
 
 
-def _virtual(source: SourceGrid, name: str, nodata: float | None, dtype: np.dtype[np.floating]) -> bytes:
+def _virtual(source: SourceGrid, name: str, nodata: float | None, dtype: np.dtype[np.floating]) -> str:
     """A virtual file with one band of the file that is opened by `name`, in which no data is NaN."""
-    a = source.grid.affine
     scheme, _, rest = name.partition("://")
-    told = ""
-    if nodata is not None and (source.dtype.kind == "f" or float(nodata).is_integer()):
-        told = f"<NODATA>{nodata!r}</NODATA>"
+    file = _VSI[scheme] + rest if rest and scheme in _VSI else name
+    stated = nodata is not None and (source.dtype.kind == "f" or float(nodata).is_integer())
+    told = f"<NODATA>{nodata!r}</NODATA>" if stated else ""
+    if source.hidden is None:
+        return _layer(source, file, source.index, told, dtype)
+    # GDAL looks at the mask or at the value, not at both: one file above the other.
+    return _layer(
+        source, _layer(source, file, source.index, "<UseMaskBand>true</UseMaskBand>", dtype), 1, told, dtype
+    )
+
+
+def _layer(source: SourceGrid, file: str, index: int, lacking: str, dtype: np.dtype[np.floating]) -> str:
+    """A virtual file with band `index` of a file; `lacking` says where that has no data."""
+    a = source.grid.affine
     return _VIRTUAL.format(
         width=source.shape[1],
         height=source.shape[0],
         crs=escape(source.grid.crs),
         transform=", ".join(repr(float(v)) for v in (a.c, a.a, a.b, a.f, a.d, a.e)),
         dtype={4: "Float32", 8: "Float64"}[dtype.itemsize],
-        file=escape(_VSI[scheme] + rest if rest and scheme in _VSI else name),
-        index=source.index,
-        nodata=told,
-    ).encode()
+        file=escape(file),
+        index=index,
+        lacking=lacking,
+    )
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import stackstac
 from affine import Affine
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
+from rasterio.env import getenv
 
 from chipweave.errors import NotBuiltError
 from chipweave.model import Asset
@@ -22,6 +23,8 @@ from chipweave.pixels.lattice import Grid
 from chipweave.pixels.loaders import packages
 from chipweave.pixels.loaders.base import AnyArray, BoolArray
 from chipweave.pixels.resample import Method
+
+_BESIDE = "GDAL_DISABLE_READDIR_ON_OPEN"
 
 
 def load(
@@ -50,6 +53,8 @@ def fetch(
     if a.b or a.d or a.a <= 0 or a.e >= 0:
         raise NotBuiltError("--loader stackstac: knows grids that are north-up alone", hint=packages.HINT)
     bounds = (a.c, a.f + a.e * shape[0], a.c + a.a * shape[1], a.f)
+    # It would never look beside a file, where a mask may lie; whether to is said by who calls.
+    beside = {_BESIDE: getenv().get(_BESIDE, "FALSE")}
     # The window itself as the file's bounds: the file's header tells where it really lies.
     where = {"proj:epsg": epsg, "proj:bbox": bounds}
     item = {
@@ -73,6 +78,7 @@ def fetch(
         xy_coords=False,
         properties=False,
         band_coords=False,
+        gdal_env=stackstac.DEFAULT_GDAL_ENV.updated(open=beside),
     )
     # In this thread: Dask schedules batches, nothing smaller.
     out: packages.Floats = stack.data.compute(scheduler="synchronous")[0, 0]

@@ -15,13 +15,17 @@ _MOST_LOOKED_AT, _MOST_PAIRS = 1e9, 6e7
 """Pairs within the buffer that are looked at, and pairs of two units that are held: minutes, and a gigabyte."""
 
 
-def check_affordable(rings: Floats, within_m: float, groups: NDArray[np.integer]) -> None:
-    """Refuse a buffer across which there are too many pairs of footprints.
+def check_affordable(
+    rings: Floats, within_m: float, groups: NDArray[np.integer], key: str = "buffer_m"
+) -> None:
+    """Refuse a distance within which there are too many pairs of footprints.
 
     Parameters
     ----------
     rings, within_m, groups
         As `chipweave.plan.distance.near_pairs` takes them.
+    key
+        Of `split`, that says the distance.
 
     Raises
     ------
@@ -31,9 +35,9 @@ def check_affordable(rings: Floats, within_m: float, groups: NDArray[np.integer]
     every, apart = expected_pairs(rings, within_m, groups)
     if every > _MOST_LOOKED_AT or apart > _MOST_PAIRS:
         raise YieldError(
-            f"split.buffer_m: within {within_m:g} m a place has about {2 * every / len(rings):,.0f} neighbours: more "
+            f"split.{key}: within {within_m:g} m a place has about {2 * every / len(rings):,.0f} neighbours: more "
             f"pairs of {len(rings):,} places than can be kept apart",
-            hint="a smaller split.buffer_m, larger units, or fewer places",
+            hint=f"a smaller split.{key}, larger units, or fewer places",
         )
 
 

@@ -20,7 +20,7 @@ from chipweave.plan.splits.base import Names, Stability, Units, usual_order
 from chipweave.plan.splits.cells import RADIUS_KM, check_size, spelled
 from chipweave.plan.splits.options import Options
 
-_MOST_COLOURS = 20
+_MOST_COLOURS = 100
 _BELT = 8.0
 """Degrees of latitude in which columns of a board in kilometres are of one width: its rows stay in step there."""
 
@@ -51,7 +51,7 @@ class Checkerboard:
 
 
 def colour_splits(fractions: Mapping[str, float], tolerance: float) -> Names:
-    """The split of each colour: the fewest colours, at most 20, with which fractions come out to half the tolerance."""
+    """The split of each colour: the fewest, at most 100, with which fractions come out to half the tolerance."""
     names = usual_order(list(fractions))
     parts = np.array([fractions[n] for n in names])
     best = (math.inf, np.ones(len(names), np.int64))

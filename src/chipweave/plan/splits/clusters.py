@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from chipweave.plan.distance import earth_centred, near_pairs
+from chipweave.plan.splits.affordable import check_affordable
 from chipweave.plan.splits.base import Ints, Stability, Units
 from chipweave.plan.splits.cells import spelled
 from chipweave.plan.splits.options import Options
@@ -56,6 +57,7 @@ def chained(rings: Floats, link_m: float) -> Ints:
     from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
 
     n = len(rings)
+    check_affordable(rings, link_m, np.arange(n), "link_m")
     i, j = near_pairs(rings, link_m)
     graph = coo_matrix((np.ones(len(i), np.int8), (i, j)), shape=(n, n))
     return np.asarray(connected_components(graph, directed=False)[1], np.int64)

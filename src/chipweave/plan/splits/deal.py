@@ -51,6 +51,8 @@ class Layout:
         (b,) blocks of an earlier assignment: beside a new one the new one gives way.
     fixed
         (b,) the split of blocks that are not dealt, -1 where they are.
+    may
+        (c, s) whether a cluster can be kept in a split at all; None: in any.
     """
 
     names: NDArray[np.str_]
@@ -63,6 +65,7 @@ class Layout:
     cluster: Ints
     old: Bools
     fixed: Ints
+    may: Bools | None = None
 
     @property
     def n_blocks(self) -> int:
@@ -85,6 +88,7 @@ class Layout:
         drop_both: bool,
         old: Bools | None = None,
         fixed: Ints | None = None,
+        may: Bools | None = None,
     ) -> Layout:
         """Cluster the places.
 
@@ -100,22 +104,25 @@ class Layout:
             Whether both sides of a border give way.
         old, fixed
             (b,) as the class says; none are by default.
+        may
+            (n, s) whether a place can be kept in a split; in any by default.
         """
         n_blocks = len(names)
         place, other = np.concatenate([i, j]), of[np.concatenate([j, i])]
         contacts = np.unique(place * n_blocks + other)
         bounds = np.searchsorted(contacts, np.arange(len(of) + 1) * n_blocks)
         around = contacts % n_blocks
-        clusters: dict[tuple[int, bytes], int] = {}
+        clusters: dict[tuple[int, bytes, int], int] = {}
         cluster = np.empty(len(of), np.int64)
-        for number, block in enumerate(of.tolist()):
-            key = (block, around[bounds[number] : bounds[number + 1]].tobytes())
+        kinds, kind = (np.ones((1, 1), bool), np.zeros(len(of), np.int64)) if may is None else _kinds(may)
+        for number, (block, own) in enumerate(zip(of.tolist(), kind.tolist(), strict=True)):
+            key = (block, around[bounds[number] : bounds[number + 1]].tobytes(), own)
             cluster[number] = clusters.setdefault(key, len(clusters))
-        near = [np.frombuffer(data, np.int64) for _, data in clusters]
+        near = [np.frombuffer(data, np.int64) for _, data, _ in clusters]
         return cls(
             names=names,
             weight=np.bincount(of, minlength=n_blocks),
-            own=np.array([block for block, _ in clusters], np.int64),
+            own=np.array([block for block, _, _ in clusters], np.int64),
             size=np.bincount(cluster, minlength=len(clusters)),
             start=np.concatenate([[0], np.cumsum([len(n) for n in near])]).astype(np.int64),
             near=np.concatenate([*near, np.empty(0, np.int64)]),
@@ -123,6 +130,7 @@ class Layout:
             cluster=cluster,
             old=np.zeros(n_blocks, bool) if old is None else old,
             fixed=np.full(n_blocks, -1, np.int64) if fixed is None else fixed,
+            may=None if may is None else kinds[[own for _, _, own in clusters]],
         )
 
     def stays(self, splits: Ints) -> Bools:
@@ -135,7 +143,8 @@ class Layout:
             mine_old, their_old = np.repeat(self.old[self.own], reach), self.old[self.near]
             loses = np.where(mine_old == their_old, loses, (theirs != facing) & their_old)
         before = np.concatenate([[0], np.cumsum(loses)])
-        return np.asarray(before[self.start[1:]] == before[self.start[:-1]])
+        kept = np.asarray(before[self.start[1:]] == before[self.start[:-1]])
+        return kept if self.may is None else kept & self.may[np.arange(len(kept)), splits[self.own]]
 
     def kept(self, splits: Ints, n_splits: int) -> Ints:
         """Places that each split keeps after the gap, (s,), where block k goes to `splits[k]`."""
@@ -147,6 +156,13 @@ class Layout:
     def bound(self) -> bool:
         """Whether some blocks are not dealt freely."""
         return bool((self.fixed >= 0).any() or self.old.any())
+
+
+def _kinds(may: Bools) -> tuple[Bools, Ints]:
+    """Distinct rows, and which one each is."""
+    codes = may @ (1 << np.arange(may.shape[1]))
+    _, first, which = np.unique(codes, return_index=True, return_inverse=True)
+    return may[first], which.astype(np.int64)
 
 
 def deal(layout: Layout, fractions: Floats, *, tolerance: float, seed: int) -> Ints | None:
@@ -268,7 +284,8 @@ def _spread(layout: Layout, n_splits: int, order: Ints) -> Ints | None:
       such neighbourhood a split is chosen in place of one block.
 
     Choices are made from the highest split down. After each, clusters that are near to the chosen blocks,
-    or in them, can be kept for no lower split: `alive` are the others.
+    or in them, can be kept for no lower split: `alive` are the others. All of this holds where a place can be kept in
+    some splits only (`Layout.may`): the one that is looked at for a split can be kept in it.
     """
     around = _Around.of(layout)
     dead: set[tuple[int, bytes]] = set()
@@ -279,9 +296,9 @@ def _spread(layout: Layout, n_splits: int, order: Ints) -> Ints | None:
         state = (left, np.packbits(alive).tobytes())
         if state in dead:
             return None
-        for chosen in around.choices(alive, order):
+        for chosen in around.choices(alive & around.fit(left), order):
             rest = alive & ~around.touched(chosen)
-            if rest.any():
+            if (rest & around.fit(left - 1)).any():
                 found = search(left - 1, rest)
                 if found is not None:
                     return [chosen, *found]
@@ -320,6 +337,11 @@ class _Around:
         for block in blocks.tolist():
             out[self.clusters[self.start[block] : self.start[block + 1]]] = True
         return out
+
+    def fit(self, split: int) -> Bools:
+        """Clusters that can be kept in a split."""
+        may = self.layout.may
+        return np.ones(len(self.layout.own), bool) if may is None else may[:, split]
 
     def choices(self, alive: Bools, order: Ints) -> Iterator[Ints]:
         """Yield what one split could be given so that it keeps a place, in order."""

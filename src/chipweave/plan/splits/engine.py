@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -29,7 +29,7 @@ from chipweave.plan.splits.base import (
     yielding_order,
 )
 from chipweave.plan.splits.deal import Layout, deal
-from chipweave.plan.splits.folds import SPLIT, fold_numbers
+from chipweave.plan.splits.folds import SPLIT, fold_number, fold_numbers
 from chipweave.plan.splits.options import Options, wanted
 from chipweave.plan.splits.pins import Given, Pins, given
 from chipweave.plan.splits.strata import farthest, strata_of
@@ -37,6 +37,9 @@ from chipweave.plan.splits.variogram import variogram
 
 _ENOUGH_BLOCKS = 50
 """From here on shares are promised to be within the tolerance."""
+
+_NAMED = 6
+"""Splits that an error names."""
 
 Floats = NDArray[np.float64]
 Pairs = tuple[Ints, Ints]
@@ -88,7 +91,7 @@ def settle(
     options, told, figures = _measured(rows, options)
     units = method(rows, outlines, options)
     fractions = _fractions(units, options)
-    known = given(rows, units, pins or Pins(), fractions)
+    known = given(rows, units, Pins() if pins is None else pins, fractions)
     left_out = np.full(len(rows), "", "<U16") if units.left_out is None else units.left_out.astype("<U16")
     left_out[known.pinned] = ""
     active = np.flatnonzero(left_out == "")
@@ -164,7 +167,7 @@ def _measured(rows: pd.DataFrame, options: Options) -> tuple[Options, tuple[str,
 
 
 def _folded(units: Units) -> bool:
-    return bool(units.splits) and units.splits[0].startswith("fold")
+    return bool(units.splits) and fold_number(units.splits[0]) >= 0
 
 
 def _fractions(units: Units, options: Options) -> dict[str, float]:
@@ -223,10 +226,7 @@ def _near(case: _Case, rings: Floats) -> Pairs:
     known = case.given.split
     splits, which = coded(known)
     sides = np.where(known != "", which, case.coded[1] + len(splits))
-    buffer, error = float(case.options.buffer_m or 0.0), np.full(len(known), case.options.error_m)
-    if "error_m" in case.rows:
-        own = pd.to_numeric(case.rows["error_m"], errors="coerce").fillna(0.0).to_numpy(float)
-        error = error + np.maximum(own, 0.0)
+    buffer, error = float(case.options.buffer_m or 0.0), _errors(case)
     most = float(error.max())
     check_affordable(rings, buffer + 2 * most, sides)
     if error.min() == most:
@@ -234,6 +234,22 @@ def _near(case: _Case, rings: Floats) -> Pairs:
     i, j, metres = close_pairs(rings, buffer + 2 * most, groups=sides)
     near = metres < buffer + error[i] + error[j]
     return i[near], j[near]
+
+
+def _errors(case: _Case) -> Floats:
+    """(n,) metres by which places may lie off."""
+    error = np.full(len(case.rows), case.options.error_m)
+    if "error_m" in case.rows:
+        own = pd.to_numeric(case.rows["error_m"], errors="coerce").fillna(0.0).to_numpy(float)
+        error = error + np.maximum(own, 0.0)
+    return error
+
+
+def _gap_said(case: _Case) -> str:
+    """The gap for a person."""
+    most = float(_errors(case).max())
+    more = f" and the {2 * most:g} m that two places may lie off" if most else ""
+    return f"a gap of {case.options.buffer_m or 0:g} m{more}"
 
 
 def _dealt(case: _Case, pairs: Pairs) -> Names:
@@ -251,9 +267,13 @@ def _dealt(case: _Case, pairs: Pairs) -> Names:
     fixed = np.array([rank.get(name, -1) for name in known[first].tolist()], np.int64)
     i, j = pairs
     apart = of[i] != of[j]
+    may = None
+    if case.units.may is not None and options.space:
+        columns = [case.units.splits.index(name) for name in ranked]
+        may = case.units.may[:, columns] | case.given.pinned[:, None]
     layout = Layout.of(
         names, of.astype(np.int64), i[apart], j[apart], drop_both=options.buffer_drop == "both", old=old[first],
-        fixed=fixed,
+        fixed=fixed, may=may,
     )  # fmt: skip
     found = _divided(case, layout, first, ranked)
     if found is None:
@@ -271,10 +291,14 @@ def _divided(case: _Case, layout: Layout, first: Ints, ranked: list[str]) -> Int
         strata = strata_of(case.rows, options.stratify)
         if strata.names:
             amounts = strata.sums(layout.cluster, len(layout.own), np.float32)
-            found = deal_balanced(layout, parts, amounts, tolerance=options.tolerance, seed=options.seed)
-            if found.empty == 0:
-                return found.splits
-    return deal(layout, parts, tolerance=options.tolerance, seed=options.seed)
+            even = deal_balanced(layout, parts, amounts, tolerance=options.tolerance, seed=options.seed)
+            if even.empty == 0:
+                return even.splits
+    found = deal(layout, parts, tolerance=options.tolerance, seed=options.seed)
+    if found is None and layout.may is not None:
+        # Who is left out for his date takes nobody else out: that is counted when all are dealt.
+        found = deal(replace(layout, may=None), parts, tolerance=options.tolerance, seed=options.seed)
+    return found
 
 
 def _among(layout: Layout, may: Bools, fractions: Floats, options: Options) -> Ints:
@@ -301,10 +325,15 @@ def _empty(case: _Case, layout: Layout, number: int, names: list[str]) -> YieldE
     size = f" of about {options.block_km:g} km" if square else ""
     return YieldError(
         f"a split stays empty: {layout.n_places} places lie in {number} {said}{size}, and "
-        f"with a gap of {options.buffer_m or 0:g} m no way to deal them leaves a chip in "
-        f"{', '.join(sorted(names))} each",
+        f"with {_gap_said(case)} no way to deal them leaves a chip in {_listed(names)} each",
         hint=f"make {'split.block_km' if square else f'the {noun}'} or split.buffer_m smaller, or the area larger",
     )
+
+
+def _listed(names: Collection[str]) -> str:
+    """Names of splits for a person; folds by their numbers."""
+    said = [n if fold_number(n) < 0 else f"fold {fold_number(n)}" for n in sorted(names)]
+    return ", ".join(said if len(said) <= _NAMED else [*said[: _NAMED - 2], "…", said[-1]])
 
 
 def _told(
@@ -320,9 +349,9 @@ def _told(
     options, method, n = case.options, case.method, len(split)
     empty = sorted(name for name, share in shares.items() if share == 0)
     if empty:
-        buffer = f", with a gap of {options.buffer_m:g} m" if options.buffer_m else ""
+        buffer = f", with {_gap_said(case)}" if options.buffer_m or _errors(case).any() else ""
         raise YieldError(
-            f"a split stays empty: none of {n} places goes to {', '.join(empty)} (by {method.noun}{buffer})",
+            f"a split stays empty: none of {n} places goes to {_listed(empty)} (by {method.noun}{buffer})",
             hint="see what the method goes by, split.buffer_m and split.fractions",
         )
     notes, figures = [], {}
@@ -343,7 +372,7 @@ def _told(
         units = len(case.coded[0])
         few = f"; there are only {units} {method.noun}" if units < _ENOUGH_BLOCKS else ""
         notes.append(
-            f"{worst} holds {shares[worst]:.1%} where {case.fractions[worst]:.1%} was asked for{few}"
+            f"{_listed([worst])} holds {shares[worst]:.1%} where {case.fractions[worst]:.1%} was asked for{few}"
         )
     if options.stratify:
         far = farthest(strata_of(case.rows, options.stratify), split, case.fractions)
@@ -354,7 +383,7 @@ def _told(
 
 def _in_folds(found: SplitResult) -> SplitResult:
     """Folds are no splits: all that is kept is in one, and the number of its fold stands beside it."""
-    folds = {str(int(name.removeprefix("fold"))): round(share, 6) for name, share in found.shares.items()}
+    folds = {str(fold_number(name)): round(share, 6) for name, share in found.shares.items()}
     return replace(
         found, split=np.where(found.split == "", "", SPLIT), shares={SPLIT: 1.0}, fold=fold_numbers(found.split),
         figures={**found.figures, "folds": folds},

@@ -18,7 +18,7 @@ from chipweave.plan.splits.options import Options
 SPLIT = "all"
 """The split of all places: folds stand in a column of their own."""
 
-_FOLD = re.compile(r"fold(\d+)")
+_FOLD = re.compile(r"fold(\d{6,})")
 
 
 class Folds:
@@ -58,5 +58,9 @@ def fold_names(number: int) -> tuple[str, ...]:
 def fold_numbers(names: Names) -> Ints:
     """(n,) numbers of the folds of such names, -1 for ``''``."""
     known, which = coded(names)
-    found = [int(m.group(1)) if (m := _FOLD.fullmatch(name)) else -1 for name in known.tolist()]
-    return np.array(found, np.int64)[which]
+    return np.array([fold_number(name) for name in known.tolist()], np.int64)[which]
+
+
+def fold_number(name: str) -> int:
+    """Number of the fold of such a name, -1 for any other."""
+    return int(found.group(1)) if (found := _FOLD.fullmatch(name)) else -1

@@ -16,6 +16,9 @@ NOBODY = "(none)"
 """Group of the places that have none: dealt together, since they may well belong together."""
 
 
+_SEVERAL = (list, tuple, set, dict, np.ndarray)
+
+
 class Groups:
     """Units are the values of a column."""
 
@@ -47,9 +50,25 @@ def column(table: pd.DataFrame, name: str | None, method: str) -> pd.Series:
     return table[name]
 
 
+def one_value(values: pd.Series, name: str) -> pd.Series:
+    """A column, unless it holds lists or mappings.
+
+    Raises
+    ------
+    RecipeError
+        It does.
+    """
+    if values.dtype == object and values.map(lambda value: isinstance(value, _SEVERAL)).any():
+        raise RecipeError(
+            f"split: column {name!r} holds several values a row",
+            hint=f"give a column with one value a row, or shares of classes in columns {name}.<class>",
+        )
+    return values
+
+
 def group_names(table: pd.DataFrame, name: str | None, method: str) -> Names:
     """(n,) values of a column as text, `NOBODY` where it is null or empty."""
-    codes, known = pd.factorize(column(table, name, method), use_na_sentinel=True)
+    codes, known = pd.factorize(one_value(column(table, name, method), str(name)), use_na_sentinel=True)
     texts = np.array([*(_text(v) for v in known), NOBODY], dtype=np.str_)
     texts[texts == ""] = NOBODY
     return texts[codes]

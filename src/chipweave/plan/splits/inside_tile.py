@@ -23,8 +23,8 @@ BOUNDS = ("tile_xmin", "tile_ymin", "tile_xmax", "tile_ymax")
 CENTRE = ("centroid_x", "centroid_y")
 """Columns with a place's centroid in the tile's CRS."""
 
-_NOISE = 1e-6
-"""Metres: a centroid that a change of CRS moved by less than this still lies on its ring's border."""
+_NOISE = 1e-11
+"""Of the side: a centroid that a change of CRS moved by less (a micrometre) still lies on its ring's border."""
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class InsideTile:
         names = usual_order(list(fractions))
         ring = np.zeros(len(table), np.int64)
         for limit in insets(fractions)[1:]:
-            ring += edge >= limit * side - _NOISE
+            ring += edge >= (limit - _NOISE) * side
         split = np.array(names, dtype=np.str_)[ring]
         tiles = table["tile"].astype(str).to_numpy(dtype=np.str_)
         empty = [name for name in names if not (split == name).any()]
@@ -93,7 +93,7 @@ def _measured(table: pd.DataFrame) -> tuple[Floats, Floats]:
     refuse(np.abs(side - high) > 1e-6 * side, "its tile is no square")
     edge = np.minimum(np.minimum(x - xmin, xmax - x), np.minimum(y - ymin, ymax - y))
     refuse(
-        ~(edge >= -_NOISE),
+        ~(edge >= -_NOISE * side),
         "its centroid lies outside its tile: bounds are in the CRS of column crs, or the table's",
     )
     return np.asarray(edge, np.float64), np.asarray(side, np.float64)

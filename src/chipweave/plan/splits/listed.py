@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from chipweave.errors import RecipeError
 from chipweave.plan.splits.base import UNLISTED, Names, Stability, Units, usual_order
-from chipweave.plan.splits.groups import column
+from chipweave.plan.splits.groups import column, one_value
 from chipweave.plan.splits.options import Options
 
 SYNONYMS = {
@@ -51,6 +51,6 @@ class Listed:
 
 def split_names(values: pd.Series) -> Names:
     """(n,) names of splits as this house says them: ``validation`` is val; ``''`` where none is said."""
-    codes, known = pd.factorize(values, use_na_sentinel=True)
+    codes, known = pd.factorize(one_value(values, str(values.name)), use_na_sentinel=True)
     texts = [str(v).strip().lower() for v in known]
     return np.array([*("" if t in _NOTHING else SYNONYMS.get(t, t) for t in texts), ""], dtype=np.str_)[codes]

@@ -23,13 +23,16 @@ class Pins:
     earlier
         Split by place of an earlier assignment. Its places are not moved, and do not give way to new ones.
     strict
-        Whether a unit that there is not is an error; else it is passed over.
+        Whether a unit that there is not is an error; else it is passed over, and told.
+    notes
+        What a person should know of where all that comes from.
     """
 
     place: Mapping[str, str] = field(default_factory=dict)
     unit: Mapping[str, str] = field(default_factory=dict)
     earlier: Mapping[str, str] = field(default_factory=dict)
     strict: bool = False
+    notes: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.place or self.unit or self.earlier)
@@ -69,7 +72,7 @@ def given(rows: pd.DataFrame, own: Units, pins: Pins, fractions: Mapping[str, fl
     split = np.full(n, "", kind) if own.split is None else own.split.astype(kind)
     none = np.zeros(n, bool)
     if not pins:
-        return Given(split, none, none)
+        return Given(split, none, none, pins.notes)
     places, names = pd.Series(rows["place"].astype(str)), pd.Series(own.names)
     _check(pins, names, fractions)
     first, before = _said(pins.place, places, kind), _said(pins.earlier, places, kind)
@@ -79,7 +82,12 @@ def given(rows: pd.DataFrame, own: Units, pins: Pins, fractions: Mapping[str, fl
     by_unit = _said(pins.unit, names, kind)
     followed = np.where(by_unit != "", by_unit, followed)
     pinned = np.where(pinned == "", followed, pinned)
-    notes = []
+    notes = [*pins.notes]
+    if strangers := sorted(set(pins.unit) - set(own.names.tolist())):
+        notes.append(
+            f"split.override: {len(strangers)} of {len(pins.unit) + len(pins.place)} names are no place and no unit of "
+            f"this split, such as {strangers[0]}"
+        )
     if old.any():
         notes.append(f"{int(old.sum())} of {n} places keep the split that they had")
     if said := int(((first != "") | (by_unit != "")).sum()):

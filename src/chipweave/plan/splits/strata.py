@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from chipweave.errors import RecipeError
 from chipweave.plan.splits.base import Ints, Names, coded
+from chipweave.plan.splits.groups import one_value
 
 Floats = NDArray[np.float64]
 Amounts = NDArray[np.floating[Any]]
@@ -95,6 +96,12 @@ def strata_of(rows: pd.DataFrame, names: Sequence[str]) -> Strata:
             widths.append(len(values))
             labels += [f"{name}={value}" for value in values]
         elif shares:
+            words = [c for c in shares if not pd.api.types.is_numeric_dtype(rows[c])]
+            if words:
+                raise RecipeError(
+                    f"split: column {words[0]!r} holds no numbers",
+                    hint=f"columns {name}.<class> are shares of classes",
+                )
             used = [c for c in shares if float(rows[c].sum()) > 0]
             parts.append(np.nan_to_num(rows[used].to_numpy(float)))
             widths.append(len(used))
@@ -106,15 +113,15 @@ def strata_of(rows: pd.DataFrame, names: Sequence[str]) -> Strata:
 
 def _values(column: pd.Series, name: str) -> tuple[Ints, list[str]]:
     """(n,) numbers of a column's values, and these as text, sorted."""
-    codes, known = pd.factorize(column, use_na_sentinel=True)
+    codes, known = pd.factorize(one_value(column, name), use_na_sentinel=True)
     if len(known) > _MOST:
         if not pd.api.types.is_numeric_dtype(column):
             raise RecipeError(
                 f"split.stratify: {name} has {len(known)} values: too many to be alike in all splits",
                 hint=f"a column with at most {_MOST} values, or numbers",
             )
-        numbers = column.to_numpy(float)
-        edges = np.nanquantile(numbers, np.linspace(0, 1, 11)[1:-1])
+        numbers = column.to_numpy(float, na_value=np.nan)
+        edges = np.quantile(numbers[np.isfinite(numbers)], np.linspace(0, 1, 11)[1:-1])
         codes = np.where(codes < 0, -1, np.searchsorted(edges, numbers, "right"))
         known = pd.Index([f"tenth{k + 1}" for k in range(10)])
     texts = [str(v) for v in known]

@@ -154,27 +154,31 @@ def _fitted(lag: Floats, gamma: Floats, count: Ints) -> Variogram:
     A bin counts by its pairs and the less the farther it is (Cressie, 1985, with γ² ~ lag), since ranges show at short
     distances.
     """
-    weight = np.sqrt(count / count.sum()) / np.maximum(
-        lag, lag[lag > 0].min(initial=1.0) if (lag > 0).any() else 1.0
-    )
-    ranges = np.geomspace(max(float(lag[lag > 0].min(initial=1.0)) / 4, 1e-3), float(lag.max()) * 3, _RANGES)
-    best = (math.inf, "", 0.0, 0.0, 0.0)
+    shortest = float(lag[lag > 0].min()) if (lag > 0).any() else 1.0
+    weight = count / count.sum() / np.maximum(lag, shortest) ** 2
+    ranges = np.geomspace(shortest / 4, max(float(lag.max()), shortest) * 3, _RANGES)
+    tie = 1e-12 * float(weight @ gamma**2)
+    best = (math.inf, 0.0, 0.0, "", 0.0)
     for model in MODELS:
-        for reach in ranges.tolist():
-            error, nugget, partial = _solved(shape(model, lag, reach), gamma, weight)
-            if error < best[0] * (1 - 1e-9):
-                best = error, model, nugget, partial, reach
-    _, model, nugget, partial, reach = best
+        error, nuggets, partials = _solved(shape(model, lag, ranges[:, None]), gamma, weight)
+        least = int((error <= error.min() + tie).argmax())  # the shortest of ranges that fit alike
+        if error[least] + tie < best[0]:
+            nugget, partial = float(nuggets[least]), float(partials[least])
+            best = float(error[least]), nugget, partial, model, float(ranges[least])
+    _, nugget, partial, model, reach = best
     sill = nugget + partial
-    if partial <= 1e-9 * max(sill, 1e-300):
-        return Variogram(lag, gamma, count, "flat", nugget, nugget, 0.0, reached=True)
+    if (
+        partial <= 1e-9 * max(sill, 1e-300) or reach <= shortest
+    ):  # grown before the first bin: nothing shows it
+        return Variogram(lag, gamma, count, "flat", sill, sill, 0.0, reached=True)
     return Variogram(lag, gamma, count, model, nugget, sill, reach, reached=reach <= float(lag.max()))
 
 
-def shape(model: str, lag: Floats, range_m: float) -> Floats:
+def shape(model: str, lag: Floats, range_m: float | Floats) -> Floats:
     """How much of the way from nugget to sill a model has gone at some distances, 0 to 1.
 
-    ``spherical``: 1.5 h/a - 0.5 (h/a)³ up to the range a. ``exponential``: 1 - exp(-3 h/a), 95 % at a.
+    ``spherical``: 1.5 h/a - 0.5 (h/a)³ up to the range a. ``exponential``: 1 - exp(-3 h/a), 95 % at a. Several ranges
+    broadcast against the distances.
     """
     part = lag / range_m
     if model == "spherical":
@@ -182,21 +186,24 @@ def shape(model: str, lag: Floats, range_m: float) -> Floats:
     return np.asarray(1 - np.exp(-3 * part))
 
 
-def _solved(grown: Floats, gamma: Floats, weight: Floats) -> tuple[float, float, float]:
-    """Least squares of nugget + partial × shape, neither below zero: error, nugget, partial sill."""
-    w2 = weight**2
-    best = (math.inf, 0.0, 0.0)
-    s1, sx, sy = w2.sum(), (w2 * grown).sum(), (w2 * gamma).sum()
-    sxx, sxy = (w2 * grown**2).sum(), (w2 * grown * gamma).sum()
+def _solved(grown: Floats, gamma: Floats, weight: Floats) -> tuple[Floats, Floats, Floats]:
+    """Weighted least squares of nugget + partial × shape, neither below zero, for each of (r, b) shapes.
+
+    Error, nugget and partial sill, (r,) each: the best of nugget alone, partial sill alone, and both.
+    """
+    s1, sy = weight.sum(), (weight * gamma).sum()
+    sx, sxx = grown @ weight, grown**2 @ weight
+    sxy = grown @ (weight * gamma)
     det = s1 * sxx - sx**2
-    options = [(sy / s1, 0.0), (0.0, sxy / sxx if sxx > 0 else 0.0)]
-    if det > 1e-12 * s1 * sxx:
-        options.append(((sxx * sy - sx * sxy) / det, (s1 * sxy - sx * sy) / det))
-    for nugget, partial in options:
-        if nugget >= 0 and partial >= 0:
-            error = float((w2 * (gamma - nugget - partial * grown) ** 2).sum())
-            best = min(best, (error, float(nugget), float(partial)))
-    return best
+    det = np.where(det > 1e-12 * s1 * sxx, det, math.nan)  # a shape that is flat is not told from a nugget
+    none = np.zeros_like(sx)
+    nuggets = np.stack([none + sy / s1, none, (sxx * sy - sx * sxy) / det])
+    partials = np.stack([none, sxy / np.where(sxx > 0, sxx, math.inf), (s1 * sxy - sx * sy) / det])
+    misfit = gamma - nuggets[..., None] - partials[..., None] * grown
+    error = np.where((nuggets >= 0) & (partials >= 0), misfit**2 @ weight, math.inf)
+    least = error.argmin(axis=0)[None]
+    error, nugget, partial = (np.take_along_axis(v, least, axis=0)[0] for v in (error, nuggets, partials))
+    return error, nugget, partial
 
 
 def neighbours(lon: Floats, lat: Floats, within_m: float) -> tuple[Ints, Ints]:
