@@ -148,10 +148,6 @@ def split_table(
     """
     said = columns or Columns()
     split = _asked({"method": method, **options})
-    if GAP in split.names:
-        raise RecipeError(
-            f"split.fractions: {GAP!r} is what rows in no split are called", hint="another name"
-        )
     frame = _usable(table if isinstance(table, gpd.GeoDataFrame) else _read(Path(table)))
     if not len(frame):
         raise YieldError("the table has no row to split", hint="see what it was made from")
@@ -161,27 +157,13 @@ def split_table(
     first = first_rows(rows["place"])
     places = one_a_place(rows, first, by)
     shapes, several = shapes_of(frame, rows["place"], first)
-    try:
-        rings = rings_of(shapes)
-    except (ValueError, ProjError) as error:
-        raise UsageError(
-            f"a footprint cannot be laid on the earth: {error}", hint="see the table's CRS"
-        ) from error
+    rings = _rings(shapes)
     places["lon"], places["lat"] = _centres(rings)
     labels = tuple(map(alias, said.labels or split.strata))
     plain = options_of(split, labels, jitter_m, by)
     plain = replace(plain, stratify=tuple(map(alias, plain.stratify)))
     pins = _pins(split, keys, rows["place"], Path(base), ids_of(frame, said))
     result = split_places(places, rings, method=split.method, options=plain, pins=pins)
-    which = pd.Index(places["place"]).get_indexer(rows["place"])
-    names = result.split[which].astype(object)
-    if split.method == "time" and plain.periods is not None:
-        names[period_names(rows[TIME], plain.periods) != names] = ""
-    names[names == ""] = GAP
-    out = frame.copy()
-    out["split"] = names
-    if result.fold is not None:
-        out["fold"] = np.where(names == GAP, -1, result.fold[which]).astype(np.int32)
     notes = [*split.unheard(), *said.unheard(split)]
     if "split" in frame and split.method != "list":
         notes.append("the table had a column split: it is written anew")
@@ -189,7 +171,28 @@ def split_table(
         notes.append(
             f"{several} places have several geometries: the hull of them all is kept apart from others"
         )
-    return TableSplit(out, replace(result, notes=(*notes, *result.notes)), split)
+    which = pd.Index(places["place"]).get_indexer(rows["place"])
+    result = replace(result, notes=(*notes, *result.notes))
+    return TableSplit(_assigned(frame, rows, which, result, plain), result, split)
+
+
+def _assigned(
+    frame: gpd.GeoDataFrame,
+    rows: pd.DataFrame,
+    which: NDArray[np.intp],
+    result: SplitResult,
+    options: Options,
+) -> gpd.GeoDataFrame:
+    """The table with its new columns; `which` is the place of every row."""
+    names = result.split[which].astype(object)
+    if options.periods is not None and TIME in rows:  # a place may be seen in other periods than its own
+        names[period_names(rows[TIME], options.periods) != names] = ""
+    names[names == ""] = GAP
+    out = frame.copy()
+    out["split"] = names
+    if result.fold is not None:
+        out["fold"] = np.where(names == GAP, -1, result.fold[which]).astype(np.int32)
+    return out
 
 
 def _asked(mapping: Mapping[str, Any]) -> Split:
@@ -198,12 +201,17 @@ def _asked(mapping: Mapping[str, Any]) -> Split:
     if mapping.get("method") == "list" and not {"by", "file"} & set(mapping):
         mapping["by"] = "split"
     try:
-        return _Asked.model_validate({"split": mapping}).split
+        split = _Asked.model_validate({"split": mapping}).split
     except ValidationError as error:
         found = [f"{'.'.join(str(p) for p in problem.path)}: {problem.text}" for problem in problems(error)]
         raise RecipeError(
             "; ".join(found[:5]), hint="docs/splits.md has the options of every method"
         ) from None
+    if GAP in split.names:
+        raise RecipeError(
+            f"split.fractions: {GAP!r} is what rows in no split are called", hint="another name"
+        )
+    return split
 
 
 def _read(path: Path) -> gpd.GeoDataFrame:
@@ -230,6 +238,15 @@ def _usable(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
             hint="drop them: frame[~(frame.geometry.isna() | frame.geometry.is_empty)]",
         )
     return frame
+
+
+def _rings(shapes: gpd.GeoSeries) -> Floats:
+    try:
+        return rings_of(shapes)
+    except (ValueError, ProjError) as error:
+        raise UsageError(
+            f"a footprint cannot be laid on the earth: {error}", hint="see the table's CRS"
+        ) from error
 
 
 def _centres(rings: Floats) -> tuple[Floats, Floats]:
