@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -189,6 +191,31 @@ def test_where_few_pixels_are_missing_these_alone_are_read(tmp_path, monkeypatch
     assert min(min(shape) for _, shape in few) < 16
     assert all(min(shape) >= 16 for _, shape in read)
     assert sum(np.prod(shape) for _, shape in few) < sum(np.prod(shape) for _, shape in read)
+
+
+def test_pictures_of_a_tile_are_gone_before_the_next_is_read(tmp_path, monkeypatch):
+    """At once, not when cycles are looked for: a worker has room for one tile."""
+    items = [add_scene(tmp_path, "A"), add_label(tmp_path, 260)]
+    loaded = recipe(tmp_path, items, labels=WC, chips={"size": 16, "lattice": {"anchor": [3, 7]}})
+    real, waiting, tiles = batch_room._weave_tile, [], []
+
+    def watched(tasks, batch, series):
+        tiles.append(sum(ref() is not None for ref in waiting))
+        tile = real(tasks, batch, series)
+        waiting[:] = [
+            weakref.ref(values) for own in tile.pictures.values() for values, _ in own._held.values()
+        ]
+        return tile
+
+    monkeypatch.setattr(batch_room, "_weave_tile", watched)
+    gc.disable()
+    try:
+        build(loaded, tmp_path / "out", tile_px=16)
+    finally:
+        gc.enable()
+    assert len(tiles) > 2
+    assert waiting
+    assert not any(tiles)
 
 
 def test_on_the_scenes_grid_values_are_the_files(tmp_path):

@@ -32,18 +32,19 @@ def partner_of(wish: Imagery, layers: Sequence[str]) -> str:
 
 
 def in_order(wishes: Mapping[str, Imagery]) -> list[str]:
-    """Layers with those that they go with before them; the recipe's order else. It has no circles: see `crosscheck`."""
+    """Layers with those that they go with before them; the recipe's order else."""
+    return in_turn({layer: partner_of(wish, list(wishes)) for layer, wish in wishes.items()})
+
+
+def in_turn(after: Mapping[str, str]) -> list[str]:
+    """Names with the one before them that each comes after, if not empty or itself; their order else."""
     done: dict[str, None] = {}
-
-    def put(layer: str) -> None:
-        partner = partner_of(wishes[layer], list(wishes))
-        if layer not in done:
-            if partner:
-                put(partner)
-            done[layer] = None
-
-    for layer in wishes:
-        put(layer)
+    for name in after:
+        chain = []
+        while name and name not in done and name not in chain:
+            chain.append(name)
+            name = after[name]  # noqa: PLW2901 - up the chain
+        done |= dict.fromkeys(reversed(chain))
     return list(done)
 
 

@@ -16,6 +16,7 @@ from chipweave.errors import PermanentSourceError
 from chipweave.model import MASK_CLEAR, MASK_NODATA, Fate, Place
 from chipweave.pixels.align import Laid, Onto, move
 from chipweave.pixels.register import Shift, View, agree, estimate, guess, unknown
+from chipweave.plan.pairs import in_turn
 from chipweave.weave.pictures import GAP, Drawn, Picture, Pictures, Step
 
 STAYS = Laid(confidence=1.0)
@@ -71,9 +72,9 @@ def pictures_of(
         What its neighbours say: see `agreements`.
     """
     found = {layer: own.of(place) for layer, own in woven.items()}
-    for layer in _turns(woven):
-        own = woven[layer]
-        onto = own.read.onto
+    ontos = {layer: own.read.onto for layer, own in woven.items()}
+    for layer in in_turn({name: "" if onto is None else onto.to for name, onto in ontos.items()}):
+        own, onto = woven[layer], ontos[layer]
         if onto is None:
             continue
         there = own.read.place(place)
@@ -83,22 +84,6 @@ def pictures_of(
             return laid
         found[layer] = laid
     return found
-
-
-def _turns(woven: Mapping[str, Pictures]) -> list[str]:
-    """Layers with those that they are laid onto before them; the recipe has no circles: see `crosscheck`."""
-    done: dict[str, None] = {}
-
-    def put(layer: str) -> None:
-        onto = woven[layer].read.onto
-        if layer not in done:
-            if onto is not None and onto.to != layer:
-                put(onto.to)
-            done[layer] = None
-
-    for layer in woven:
-        put(layer)
-    return list(done)
 
 
 @dataclass(slots=True)
