@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pyproj
 import rasterio
@@ -90,3 +91,10 @@ def transformer(source: str, target: str) -> pyproj.Transformer:
 
 def to_lonlat(crs: str, x, y):
     return transformer(crs, "EPSG:4326").transform(x, y)
+
+
+def points(n: int, west: float = 10.0, *, south: float = 50.0, **columns) -> gpd.GeoDataFrame:
+    """Points of a region of two degrees, always the same."""
+    rng = np.random.default_rng(n)
+    shapes = gpd.points_from_xy(west + rng.uniform(0, 2, n), south + rng.uniform(0, 2, n))
+    return gpd.GeoDataFrame(columns or {"id": [f"{k:04d}" for k in range(n)]}, geometry=shapes, crs=4326)

@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
-from chipweave.audit.outline import rings_of
+from chipweave.audit.outline import OffEarthError, rings_of, whole
 from chipweave.errors import RecipeError, UsageError, YieldError
 from chipweave.files import atomic_path
 from chipweave.plan.earlier import Ids, of_places, read_assignment
@@ -157,7 +157,7 @@ def split_table(
     first = first_rows(rows["place"])
     places = one_a_place(rows, first, by)
     shapes, several = shapes_of(frame, rows["place"], first)
-    rings = _rings(shapes)
+    rings = _rings(shapes, first)
     places["lon"], places["lat"] = _centres(rings)
     labels = tuple(map(alias, said.labels or split.strata))
     plain = options_of(split, labels, jitter_m, by)
@@ -229,21 +229,23 @@ def _read(path: Path) -> gpd.GeoDataFrame:
 def _usable(frame: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     if frame.crs is None:
         raise UsageError("the table's geometry names no CRS", hint="set one: frame.set_crs(…)")
-    shapes = frame.geometry
-    bounds = shapely.bounds(shapes.to_numpy())
-    bad = (shapes.isna() | shapes.is_empty).to_numpy() | ~np.isfinite(bounds).all(axis=1)
+    bad = ~whole(frame.geometry)
     if bad.any():
         raise UsageError(
-            f"{int(bad.sum())} rows of the table have no geometry, first row {int(np.flatnonzero(bad)[0])}",
+            f"{int(bad.sum())} rows of the table have no geometry, or corners that are no numbers, first row "
+            f"{int(np.flatnonzero(bad)[0])}",
             hint="drop them: frame[~(frame.geometry.isna() | frame.geometry.is_empty)]",
         )
     return frame
 
 
-def _rings(shapes: gpd.GeoSeries) -> Floats:
+def _rings(shapes: gpd.GeoSeries, rows: NDArray[np.int64]) -> Floats:
+    """Outlines of shapes, each of which stands in one of these rows of the table."""
     try:
         return rings_of(shapes)
-    except (ValueError, ProjError) as error:
+    except OffEarthError as error:
+        raise UsageError(str(OffEarthError(int(rows[error.row]))), hint="see the table's CRS") from error
+    except (ValueError, ProjError, shapely.GEOSException) as error:
         raise UsageError(
             f"a footprint cannot be laid on the earth: {error}", hint="see the table's CRS"
         ) from error

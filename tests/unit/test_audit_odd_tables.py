@@ -5,15 +5,12 @@ from __future__ import annotations
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
+import shapely
 
 from chipweave.audit.elsewhere import Columns, audit_table
+from tiny import points
 from worlds.harness import refuse, succeed
-
-
-def points(n: int, west: float = 10.0, *, south: float = 50.0, **columns) -> gpd.GeoDataFrame:
-    rng = np.random.default_rng(n)
-    shapes = gpd.points_from_xy(west + rng.uniform(0, 2, n), south + rng.uniform(0, 2, n))
-    return gpd.GeoDataFrame(columns or {"id": [f"{k:04d}" for k in range(n)]}, geometry=shapes, crs=4326)
 
 
 def test_points_are_drawn_and_folds_are_audited(tmp_path):
@@ -76,3 +73,31 @@ def test_more_pairs_than_can_be_counted_are_told_by_the_nearest(tmp_path, monkey
     stack["split"] = rng.choice(["train", "test"], 600)
     stack.to_parquet(tmp_path / "t.parquet")
     assert audit_table(tmp_path / "t.parquet")["leakage"].numbers["overlapping"] == 20
+
+
+def test_corners_that_are_no_numbers_are_told_with_their_row(tmp_path):
+    frame = points(40).assign(split=["train", "test"] * 20)
+    square = shapely.box(10, 50, 10.1, 50.1)
+    corners = shapely.get_coordinates(square)
+    corners[2, 1] = np.nan
+    values = frame.geometry.to_numpy().copy()
+    values[5] = shapely.set_coordinates(square, corners)
+    frame.geometry = gpd.GeoSeries(values, crs=4326)
+    frame.to_parquet(tmp_path / "t.parquet")
+    with np.errstate(invalid="ignore"):
+        found = audit_table(tmp_path / "t.parquet")
+    assert found["table"].verdict == "fail"
+    assert "first row 5" in found["table"].text
+    assert found["leakage"].verdict == "pass"
+    refuse(2, "split", "t.parquet", "--method", "random", "-o", "o.parquet", cwd=tmp_path, names=("row 5",))
+
+
+def test_bytes_that_are_no_geometry_are_no_table(tmp_path):
+    points(5).assign(split="train").to_parquet(tmp_path / "t.parquet")
+    table = pq.read_table(tmp_path / "t.parquet")
+    spoilt = [*table["geometry"].to_pylist()[:4], b"\x01\x03\x00\x00\x00spoilt"]
+    table = table.set_column(
+        table.schema.get_field_index("geometry"), table.schema.field("geometry"), [spoilt]
+    )
+    pq.write_table(table, tmp_path / "t.parquet")
+    refuse(2, "audit", "t.parquet", cwd=tmp_path, names=("is no GeoParquet",))

@@ -119,7 +119,7 @@ def test_rows_without_geometry_or_split_are_told(tmp_path):
     frame.loc[4, "split"] = None
     frame.to_parquet(tmp_path / "t.parquet")
     report = audit_table(tmp_path / "t.parquet")
-    assert "2 rows have no geometry, first row 2" in report["table"].text
+    assert "2 rows have no geometry, or corners that are no numbers, first row 2" in report["table"].text
     assert report["splits"].numbers["gap"] == 1
     frame.iloc[:0].to_parquet(tmp_path / "empty.parquet")
     assert "no row is in a split" in audit_table(tmp_path / "empty.parquet")["splits"].text

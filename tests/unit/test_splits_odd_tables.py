@@ -21,16 +21,12 @@ from chipweave.cli import app
 from chipweave.errors import RecipeError, UsageError, YieldError
 from chipweave.plan import distance
 from chipweave.plan.splits import Options, split_places
+from chipweave.plan.splits import deal as deal_room
 from chipweave.plan.splits.clusters import chained
 from chipweave.splits import Columns, split_file, split_table
+from tiny import points
 
 HALVES = {"train": 0.5, "test": 0.5}
-
-
-def points(n: int, west: float = 10.0, *, south: float = 50.0, **columns) -> gpd.GeoDataFrame:
-    rng = np.random.default_rng(n)
-    shapes = gpd.points_from_xy(west + rng.uniform(0, 2, n), south + rng.uniform(0, 2, n))
-    return gpd.GeoDataFrame(columns or {"id": [f"{k:04d}" for k in range(n)]}, geometry=shapes, crs=4326)
 
 
 # --- footprints -------------------------------------------------------------------
@@ -62,6 +58,23 @@ def test_an_outline_that_crosses_itself_counts_as_its_hull(tmp_path):
     frame = gpd.GeoDataFrame({"split": ["train", "test"]}, geometry=bows, crs=4326)
     frame.to_parquet(tmp_path / "t.parquet")
     assert audit_table(tmp_path / "t.parquet")["leakage"].numbers["overlapping"] == 1
+
+
+@pytest.mark.parametrize(("segments", "short"), [(16, 1e-3), (40, 4.0), (200, 4.0)])
+def test_outlines_of_many_corners_come_out_no_farther_apart(segments, short):
+    """Circles of 640 m a metre to a kilometre apart, in all directions: those of 64 corners exactly."""
+    rng = np.random.default_rng(segments)
+    shapes, true = [], []
+    for angle, gap in zip(rng.uniform(0, 2 * np.pi, 40), rng.uniform(1, 1000, 40), strict=True):
+        far = 1280 + gap
+        x, y = 500_000 + far * np.cos(angle), 5_000_000 + far * np.sin(angle)
+        pair = [shapely.Point(at).buffer(640, quad_segs=segments) for at in ((500_000, 5_000_000), (x, y))]
+        shapes += pair
+        true.append(shapely.distance(*pair) / 0.9996)
+    rings = rings_of(gpd.GeoSeries(shapes, crs=32632))
+    found = distance.distances(rings, np.arange(0, 80, 2), np.arange(1, 80, 2))
+    assert np.all(found <= np.array(true) + 1e-3)
+    assert np.all(found >= np.array(true) - short)
 
 
 def test_a_point_at_a_pole_is_a_place():
@@ -349,3 +362,73 @@ def test_a_column_fold_that_is_no_fold_is_left_alone(tmp_path):
 def _written(frame: gpd.GeoDataFrame, path):
     frame.to_parquet(path)
     return path
+
+
+@pytest.mark.parametrize("crs", [32632, 3857])
+def test_an_earlier_split_may_be_in_another_crs(tmp_path, crs):
+    """Corners that were turned into another CRS and back differ in their last digit."""
+    rng = np.random.default_rng(1)
+    corners = zip(rng.uniform(9, 11, 80), rng.uniform(50, 52, 80), strict=True)
+    frame = gpd.GeoDataFrame(geometry=[shapely.box(x, y, x + 0.01, y + 0.01) for x, y in corners], crs=4326)
+    before = split_table(frame, "blocks", block_km=20, seed=1, fractions=HALVES).frame
+    before.to_crs(crs).to_parquet(tmp_path / "before.parquet")
+    again = split_table(
+        frame, "blocks", block_km=20, seed=2, fractions=HALVES, previous=str(tmp_path / "before.parquet")
+    ).frame
+    assert list(again["split"]) == list(before["split"])
+
+
+def test_one_part_of_a_shape_of_parts_is_the_shape():
+    squares = [shapely.box(10 + n / 5, 50, 10.1 + n / 5, 50.1) for n in range(20)]
+    shapes = [shape for square in squares for shape in (square, shapely.MultiPolygon([square]))]
+    done = split_table(gpd.GeoDataFrame(geometry=shapes, crs=4326), "random", seed=3)
+    assert len(done.result.split) == 20
+    assert list(done.frame["split"][::2]) == list(done.frame["split"][1::2])
+
+
+def test_a_place_without_a_name_is_refused_and_a_row_off_the_earth_named():
+    frame = points(10).assign(site=["a", "b", None, *"cdefghi"[:7]])
+    with pytest.raises(RecipeError, match="names no place in row 2"):
+        split_table(frame, "random", columns=Columns(place="site"))
+    frame = points(10)
+    values = frame.geometry.to_numpy().copy()
+    values[7] = shapely.Point(9, 95)
+    frame.geometry = gpd.GeoSeries(values, crs=4326)
+    with pytest.raises(UsageError, match="row 7 leaves the domain"):
+        split_table(frame, "random")
+
+
+def test_more_folds_than_places_are_refused_at_once(monkeypatch):
+    monkeypatch.setattr(deal_room, "_spread", None)  # nobody looks for what cannot be
+    with pytest.raises(YieldError, match="22 places lie in 22 units"):
+        split_table(points(22), "kfold", folds=23, block_km=1)
+
+
+def test_places_seen_in_several_times_fill_the_splits_that_lack_some():
+    dates = [*["2018"] * 10, "2018", "2020", "2018", "2022"]
+    frame = points(14).assign(time=dates)
+    frame["site"] = [*map(str, range(10)), "x", "x", "y", "y"]
+    done = split_table(frame, "time", columns=Columns(place="site", time="time"), cutoffs=["2020", "2022"])
+    assert done.counts["val"] == 1
+    assert done.counts["test"] == 1
+
+
+def test_a_range_of_labels_dealt_at_random_is_told_to_be_weak():
+    rng = np.random.default_rng(2)
+    notes = [
+        note
+        for seed in range(6)
+        for note in _notes(points(300, crop=rng.permutation(np.arange(300) % 3)), seed)
+        if note.startswith("buffer_m")
+    ]
+    assert notes
+    assert all("it is flat" in n or "may be chance" in n or "not reached" in n for n in notes)
+
+
+def _notes(frame, seed):
+    try:
+        return split_table(
+            frame, "blocks", block_km=10, seed=seed, buffer_m="auto", columns=Columns(labels=("crop",))
+        ).result.notes
+    except YieldError:
+        return ()

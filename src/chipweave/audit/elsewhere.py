@@ -11,12 +11,13 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import shapely
 
 from chipweave.audit.autocorrelation import check_autocorrelation
 from chipweave.audit.figures import check_classes, check_scenes
 from chipweave.audit.geometry import check_geometry, check_neighbours, spacing
 from chipweave.audit.limits import Limits
-from chipweave.audit.outline import rings_of
+from chipweave.audit.outline import rings_of, whole
 from chipweave.audit.picture import draw
 from chipweave.audit.report import BROKEN, Check, Findings, Report
 from chipweave.audit.sites import DATE, Classes, Sites, side
@@ -138,7 +139,7 @@ def _read(path: Path, columns: Columns) -> gpd.GeoDataFrame:
         raise UsageError(f"{path}: there is no such table", hint="name a GeoParquet file")
     try:
         frame = gpd.read_parquet(path)
-    except (ValueError, OSError, TypeError, KeyError, pa.ArrowException) as error:
+    except (ValueError, OSError, TypeError, KeyError, pa.ArrowException, shapely.GEOSException) as error:
         raise UsageError(
             f"{path}: is no GeoParquet: {' '.join(str(error).split())[:200]}",
             hint="write it with geopandas: frame.to_parquet(path)",
@@ -164,9 +165,12 @@ def _usable(frame: gpd.GeoDataFrame, columns: Columns) -> tuple[gpd.GeoDataFrame
     """Rows that can be looked at, under names of our own."""
     findings = Findings("table")
     shapes = frame.geometry
-    bad = (shapes.isna() | shapes.is_empty).to_numpy() | ~np.isfinite(shapes.bounds.to_numpy()).all(axis=1)
+    bad = ~whole(shapes)
     if bad.any():
-        findings.fail(f"{int(bad.sum())} rows have no geometry, first row {int(np.flatnonzero(bad)[0])}")
+        findings.fail(
+            f"{int(bad.sum())} rows have no geometry, or corners that are no numbers, first row "
+            f"{int(np.flatnonzero(bad)[0])}"
+        )
     if columns.key is not None and (unnamed := int(frame[columns.key].isna().sum())):
         findings.fail(f"{unnamed} rows have no key")
     own: dict[str, Any] = {

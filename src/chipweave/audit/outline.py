@@ -15,15 +15,32 @@ from chipweave.plan.distance import earth_centred
 Floats = NDArray[np.float64]
 Polygons = NDArray[np.object_]
 
-MOST_CORNERS = 32
-"""A geometry with more corners, of several parts, or that crosses itself counts as its convex hull: no distance comes
-out too large."""
+MOST_CORNERS = 64
+"""Those of a circle as geopandas draws it. A geometry with more, of several parts, or that crosses itself counts as its
+convex hull, and that as an outline about it: no distance comes out too large."""
 LONGEST_M = 2000.0
 MOST_PIECES = 64
 _SPECK_M = 1e-3
 _DEGREE_M = 111_195.0
 _PAST_POLE = 1e-7
 """Degrees: the speck about a point at a pole reaches beyond it."""
+
+
+class OffEarthError(ValueError):
+    """A geometry lies where its CRS has no earth; `row` is its number."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(f"row {row} leaves the domain of its CRS")
+        self.row = row
+
+
+def whole(shapes: gpd.GeoSeries) -> NDArray[np.bool_]:
+    """(n,) geometries that are there, not empty, and whose coordinates are all numbers."""
+    values = shapes.to_numpy()
+    points, row = shapely.get_coordinates(values, return_index=True)
+    found = ~(shapely.is_missing(values) | shapely.is_empty(values))
+    found[row[~np.isfinite(points).all(axis=1)]] = False
+    return np.asarray(found, bool)
 
 
 def rings_of(geometry: gpd.GeoSeries) -> Floats:
@@ -41,7 +58,7 @@ def rings_of(geometry: gpd.GeoSeries) -> Floats:
 
     Raises
     ------
-    ValueError
+    OffEarthError
         A corner has no place on the earth.
     """
     crs: Any = geometry.crs
@@ -56,8 +73,7 @@ def rings_of(geometry: gpd.GeoSeries) -> Floats:
     lon = np.where(np.isfinite(lon), lon, np.nan)
     points = earth_centred(lon, np.where(np.abs(lat) < 90 + _PAST_POLE, lat, np.nan))
     if not np.isfinite(points).all():
-        bad = int(np.flatnonzero(~np.isfinite(points).all(axis=(1, 2)))[0])
-        raise ValueError(f"row {bad} leaves the domain of its CRS")
+        raise OffEarthError(int(np.flatnonzero(~np.isfinite(points).all(axis=(1, 2)))[0]))
     return points
 
 
@@ -100,12 +116,21 @@ def _hull(shape: Any, *, turned: bool) -> Any:
     if turned and east - west > 180:  # in two parts at ±180°
         shape = _turned(shape)
     hull = shapely.convex_hull(shape)
-    while shapely.get_num_coordinates(hull) > MOST_CORNERS + 1:
-        west, south, east, north = hull.bounds
-        hull = shapely.convex_hull(hull.simplify(0.01 * max(east - west, north - south)))
-        if shapely.get_num_coordinates(hull) > MOST_CORNERS + 1:
-            hull = shapely.box(west, south, east, north)
-    return hull
+    return _around(hull) if shapely.get_num_coordinates(hull) > MOST_CORNERS + 1 else hull
+
+
+def _around(hull: Any) -> Any:
+    """An outline of few corners about a convex one, within its bounds: every edge touches it."""
+    west, south, east, north = hull.bounds
+    middle, half = np.array([west + east, south + north]) / 2, np.array([east - west, north - south]) / 2
+    angle = 2 * np.pi * np.arange(MOST_CORNERS) / MOST_CORNERS
+    x, y = np.cos(angle), np.sin(angle)
+    reach = np.max((shapely.get_coordinates(hull) - middle) / half @ np.stack([x, y]), axis=0)
+    # Where the line that touches it at one angle meets that at the next.
+    then = np.roll(np.stack([x, y, reach]), -1, axis=1)
+    corners = np.stack([reach * then[1] - then[2] * y, then[2] * x - reach * then[0]], axis=1)
+    corners /= np.sin(angle[1])
+    return shapely.convex_hull(shapely.MultiPoint(np.clip(corners, -1, 1) * half + middle))
 
 
 def _turned(shape: Any) -> Any:

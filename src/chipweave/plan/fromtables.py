@@ -15,7 +15,7 @@ from pyproj.exceptions import CRSError, ProjError
 from chipweave.errors import RecipeError
 from chipweave.plan.earlier import Ids, of_places, read_assignment, texts
 from chipweave.plan.splits.inside_tile import BOUNDS, CENTRE
-from chipweave.plan.tableplaces import ERROR, LIST, TIME, alias, geometry_names
+from chipweave.plan.tableplaces import ERROR, LIST, TIME, alias, geometry_names, names_alike
 from chipweave.recipe.outcome import Split
 
 
@@ -124,9 +124,7 @@ def ids_of(frame: gpd.GeoDataFrame, said: Columns) -> Ids:
         if found:
             return found
         if said.key is None and said.place is None and isinstance(table, gpd.GeoDataFrame):
-            same = table.crs is not None and table.crs == frame.crs
-            shapes = table if same or table.crs is None else table.to_crs(frame.crs)
-            return {"place": pd.Series(geometry_names(shapes), index=table.index)}
+            return {"place": pd.Series(names_alike(table, frame), index=table.index)}
         return {name: table[name] for name in ("key", "place") if name in table}
 
     return ids
@@ -158,7 +156,13 @@ def _column(frame: gpd.GeoDataFrame, name: str, what: str) -> pd.Series:
 def _places(frame: gpd.GeoDataFrame, split: Split, said: Columns) -> pd.Series:
     """Names of places: a column's values, or one name for rows of one geometry."""
     if said.place is not None:
-        return texts(_column(frame, said.place, "place"))
+        own = _column(frame, said.place, "place")
+        if own.isna().any():
+            raise RecipeError(
+                f"column {said.place!r} names no place in row {int(np.flatnonzero(own.isna())[0])}",
+                hint="without --place rows of one geometry are one",
+            )
+        return texts(own)
     names = pd.Series(geometry_names(frame), dtype=object)
     if split.method == "inside_tile" and said.tile in frame:
         # Where two tiles lie over each other, each says by itself where its own patch goes.

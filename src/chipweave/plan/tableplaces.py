@@ -23,7 +23,14 @@ ERROR: Final = "error_m"
 
 _OURS: Final = frozenset({"place", "lon", "lat", ERROR, "tile", *BOUNDS, *CENTRE})
 
+_SEVERAL: Final = 4
+"""Types of shapely from which on a geometry has parts."""
+_SAME_M: Final = 1e-3
+_RADIUS_M: Final = 6_371_008.8
+_NOWHERE: Final = 1e30
+
 Names = NDArray[np.str_]
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Shapes = NDArray[np.object_]
 
@@ -34,11 +41,37 @@ def alias(name: str) -> str:
 
 
 def geometry_names(frame: gpd.GeoDataFrame) -> Names:
-    """(n,) names of places: one for all rows of one geometry, heights left aside."""
-    shapes = shapely.to_wkb(shapely.normalize(shapely.force_2d(frame.geometry.to_numpy())))
+    """(n,) names of places: one for all rows of one geometry, heights left aside; one part is what it is alone."""
+    shapes = frame.geometry.to_numpy()
+    several = (shapely.get_type_id(shapes) >= _SEVERAL) & (shapely.get_num_geometries(shapes) == 1)
+    shapes = np.where(several, shapely.get_geometry(shapes, 0), shapes)
+    shapes = shapely.to_wkb(shapely.normalize(shapely.force_2d(shapes)))
     codes, known = pd.factorize(shapes)
     names = np.array([hashlib.blake2b(shape, digest_size=12).hexdigest() for shape in known], dtype=np.str_)
     return np.asarray(names[codes]) if len(known) else np.empty(0, np.str_)
+
+
+def names_alike(table: gpd.GeoDataFrame, frame: gpd.GeoDataFrame) -> Names:
+    """(m,) names that geometries of one table have in another, in whatever CRS: to a millimetre they are the same."""
+    if table.crs is None or table.crs == frame.crs or not len(frame):
+        return geometry_names(table)
+    from scipy.spatial import cKDTree  # noqa: PLC0415 - dear to import
+
+    there = table.to_crs(frame.crs)
+    names = geometry_names(there)
+    unit = frame.crs.axis_info[0].unit_conversion_factor * (_RADIUS_M if frame.crs.is_geographic else 1.0)
+    far, row = cKDTree(_traits(frame)).query(_traits(there), distance_upper_bound=_SAME_M / unit)
+    near = np.isfinite(far)
+    known = geometry_names(frame)
+    return np.where(near, known[np.where(near, row, 0)], names)
+
+
+def _traits(frame: gpd.GeoDataFrame) -> Floats:
+    """(n, 6) bounds and centroids."""
+    shapes = frame.geometry.to_numpy()
+    centres = shapely.centroid(shapes)
+    found = np.column_stack([shapely.bounds(shapes), shapely.get_x(centres), shapely.get_y(centres)])
+    return np.where(np.isfinite(found), found, _NOWHERE)
 
 
 def first_rows(places: pd.Series) -> Ints:

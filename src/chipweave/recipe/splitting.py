@@ -308,9 +308,8 @@ class Split(Node):
             found.append(
                 f"split.stratify has no effect: {self.method} deals nothing, its rule says who goes where"
             )
-        if "fractions" in given and (
-            self.method in {"kfold", "list"} or (self.method == "time" and not self.space)
-        ):
+        taken = {"kfold": True, "list": not self.keeps, "time": not self.space}
+        if "fractions" in given and taken.get(self.method, False):
             found.append(f"split.fractions has no effect: {self.method} takes what there is")
         if self.kept_m == 0 and self.buffer_m != 0:
             found.append(

@@ -185,6 +185,8 @@ def deal(layout: Layout, fractions: Floats, *, tolerance: float, seed: int) -> I
         (b,) the split of each block; None where every assignment leaves a split empty, or where blocks are
         bound and none was found that does not.
     """
+    if layout.n_blocks < len(fractions):
+        return None
     goal = tolerance / 4
     best, score = np.maximum(layout.fixed, 0), (len(fractions), 1.0)
     for attempt in range(_ORDERS):
@@ -201,6 +203,16 @@ def deal(layout: Layout, fractions: Floats, *, tolerance: float, seed: int) -> I
         best = spread
     best = _touch_up(layout, best, fractions, goal, seeded_order(layout.names, seed, _ORDERS))
     return None if layout.bound and (layout.kept(best, len(fractions)) == 0).any() else best
+
+
+def to_the_least(layout: Layout, splits: Ints, units: Ints, to: Ints, fractions: Floats) -> Ints:
+    """Fewer units than they may go to: each to the split that has the least so far, for what it is to have."""
+    have = np.bincount(splits[splits >= 0], layout.weight[splits >= 0], len(fractions))
+    found = np.empty(len(units), np.int64)
+    for n in np.argsort(layout.names[units], kind="stable"):
+        found[n] = to[np.argmin(have[to] / fractions[to])]
+        have[found[n]] += layout.weight[units[n]]
+    return found
 
 
 def seeded_order(names: NDArray[np.str_], seed: int, attempt: int) -> Ints:

@@ -28,13 +28,15 @@ from chipweave.plan.splits.base import (
     gap,
     yielding_order,
 )
-from chipweave.plan.splits.deal import Layout, deal
+from chipweave.plan.splits.deal import Layout, deal, to_the_least
 from chipweave.plan.splits.folds import SPLIT, fold_number, fold_numbers
 from chipweave.plan.splits.options import Options, wanted
 from chipweave.plan.splits.pins import Given, Pins, given
 from chipweave.plan.splits.strata import farthest, strata_of
 from chipweave.plan.splits.variogram import variogram
 
+_WEAK = 0.25
+"""Share of the variance below which the dependence of neighbours counts as weak (Cambardella et al., 1994)."""
 _ENOUGH_BLOCKS = 50
 """From here on shares are promised to be within the tolerance."""
 
@@ -149,10 +151,12 @@ def _measured(rows: pd.DataFrame, options: Options) -> tuple[Options, tuple[str,
     values = strata_of(rows, options.labels).values()
     curve = variogram(rows["lon"].to_numpy(float), rows["lat"].to_numpy(float), values, seed=options.seed)
     metres = round(min(curve.range_m, float(curve.lag_m.max(initial=0.0))), 1)
+    grows = 1 - curve.nugget / curve.sill if curve.sill else 0.0
     if curve.model == "flat":
         said = "it is flat: places know nothing of their neighbours"
     elif curve.reached:
-        said = curve.model
+        weak = "; so little may be chance: metres may serve better" if grows < _WEAK else ""
+        said = f"{curve.model}, {grows:.0%} of the variance grows with distance{weak}"
     else:
         said = f"{curve.model}; the range is not reached within that distance, which is as far as these places tell"
     figures = {
@@ -305,7 +309,8 @@ def _among(layout: Layout, may: Bools, fractions: Floats, options: Options) -> I
     """Deal units that may go to some splits only, (b, s): those with one choice of splits after another."""
     splits = layout.fixed.copy()
     free = layout.fixed < 0
-    for choice in np.unique(may[free], axis=0):
+    choices = np.unique(may[free], axis=0)
+    for choice in choices[np.argsort(choices.sum(axis=1), kind="stable")]:
         units = np.flatnonzero(free & (may == choice).all(axis=1))
         to, none = np.flatnonzero(choice), np.empty(0, np.int64)
         some = np.repeat(np.arange(len(units)), layout.weight[units])
@@ -313,8 +318,7 @@ def _among(layout: Layout, may: Bools, fractions: Floats, options: Options) -> I
         dealt = deal(
             part, fractions[to] / fractions[to].sum(), tolerance=options.tolerance, seed=options.seed
         )
-        # Fewer units than splits: all go to the one that is to be the largest.
-        splits[units] = to[0] if dealt is None else to[dealt]
+        splits[units] = to_the_least(layout, splits, units, to, fractions) if dealt is None else to[dealt]
     return splits
 
 
@@ -325,7 +329,7 @@ def _empty(case: _Case, layout: Layout, number: int, names: list[str]) -> YieldE
     size = f" of about {options.block_km:g} km" if square else ""
     return YieldError(
         f"a split stays empty: {layout.n_places} places lie in {number} {said}{size}, and "
-        f"with {_gap_said(case)} no way to deal them leaves a chip in {_listed(names)} each",
+        f"with {_gap_said(case)} no way to deal them was found that leaves a chip in {_listed(names)} each",
         hint=f"make {'split.block_km' if square else f'the {noun}'} or split.buffer_m smaller, or the area larger",
     )
 
