@@ -13,6 +13,7 @@ import pytest
 import shapely
 
 from chipweave import run
+from chipweave.audit import verify
 from chipweave.errors import PermanentSourceError, TransientSourceError, YieldError
 from chipweave.model import document_spec
 from chipweave.pixels import mosaic
@@ -440,6 +441,27 @@ def test_bands_that_hold_less_than_the_mask_said_are_a_late_drop(tmp_path):
     assert len(samples) == 14
     late = fates[fates["stage"] == "weave"]
     assert late[late["state"] == "dropped"]["error"].item().endswith("0.6250")
+
+
+def test_a_partner_whose_bands_are_empty_after_all_is_a_gap(tmp_path):
+    """Its mask said that it is there: known in weave alone."""
+    items = [
+        add_scene(tmp_path, "A", day=24),
+        add_scene(tmp_path, "B", day=14, hidden=[np.s_[:, :16]]),
+        add_label(tmp_path, 260),
+    ]
+    base = {"collection": "sentinel-2-l2a", "bands": ["red", "rededge1"]}
+    pair = {"with": "s2", "within_days": 15, "if_missing": "nodata"}
+    layers = {
+        "s2": {**base, "time": "2021-06-20/2021-06-30"},
+        "other": {**base, "time": "2021-06-10/2021-06-18", "pair": pair},
+    }
+    samples = build(recipe(tmp_path, items, imagery=layers, labels=WC), tmp_path / "out")
+    west = {key for key, sample in samples.items() if sample.meta["transform"][2] < X + 320}
+    assert len(samples) == 16
+    assert {key for key, sample in samples.items() if not sample.meta["layers"]["other"]["present"]} == west
+    assert all(samples[key].meta["layers"]["other"]["items"] == [[""]] for key in west)
+    assert verify(tmp_path / "out").ok
 
 
 def test_the_cloudiest_chip_that_is_allowed_stays(tmp_path):

@@ -305,7 +305,7 @@ class Pictures:
         place = self.read.place(place)
         key, size, rule = place.key, place.size, self.limits.rule
         own = self._chosen[key]
-        if not self.series and own.scenes:
+        if key in self._held:
             held = tuple(self._steps[key][items] for items in own.scenes)
             return self._whole(*self._held[key], held)
         values = self.read.empty((rule.steps, self.read.depth, size, size))
