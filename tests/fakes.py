@@ -16,6 +16,7 @@ import shapely
 import yaml
 from pyproj import Transformer
 
+from chipweave import describe
 from chipweave.files import atomic_write_text
 from chipweave.model import Credit, Fate, LayerSpec, Legend, LegendClass, Place, document_spec
 from chipweave.plan.distance import rings
@@ -286,7 +287,10 @@ def seal(folder: Path, woven: Sequence[Woven], fates: Sequence[Fate], specs, o: 
             "method": "blocks", "block_km": o.block_km, "buffer_m": o.buffer_m, "seed": 7,
             "fractions": o.fractions, "leakage": o.leakage,
         },
-        "output": {"encoding": o.encoding},
+        "output": {
+            "formats": [*(["webdataset"] if o.tars else []), *(["zarr"] if o.zarr else [])],
+            "encoding": o.encoding,
+        },
     }  # fmt: skip
     atomic_write_text(folder / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False))
     lock = {"recipe": "0" * 64, "versions": {"chipweave": "0.1.0", "numpy": np.__version__}, "limit": None}
@@ -294,10 +298,30 @@ def seal(folder: Path, woven: Sequence[Woven], fates: Sequence[Fate], specs, o: 
     (folder / "plan").mkdir()
     pd.DataFrame({"key": [f.key for f in fates]}).to_parquet(folder / "plan/chips.parquet")
     shutil.rmtree(work)
+    _document(folder, recipe, specs)
     write_manifest(folder)
 
 
+def _document(folder: Path, recipe: dict[str, Any], specs) -> None:
+    """What stands beside the samples of every dataset."""
+    summary = describe.summarise(folder, [s.name for s in specs])
+    (folder / "README.md").write_text("A dataset that is made up.\n")
+    (folder / "ATTRIBUTION.md").write_text("Nobody.\n")
+    describe.write_stac(folder, recipe, specs, summary)
+    describe.write_croissant(folder, recipe, specs, summary)
+    for split, rows in summary.shards.items():
+        describe.write_wids(folder, split, rows, recipe["name"])
+
+
 def reseal(folder: Path) -> None:
-    """Make the manifest agree with what lies in the folder, so that other checks have to find the damage."""
+    """Make the manifest agree with what lies in the folder, so that other checks have to find the damage.
+
+    The index may be what was damaged: Croissant names it by its bytes.
+    """
+    path, index = folder / "croissant.json", folder / "index.parquet"
+    if path.is_file() and index.is_file():
+        text = path.read_text()
+        said = json.loads(text)["distribution"][0]["sha256"]
+        path.write_text(text.replace(said, hashlib.sha256(index.read_bytes()).hexdigest()))
     (folder / "manifest.json").unlink(missing_ok=True)
     write_manifest(folder)

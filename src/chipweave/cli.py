@@ -224,13 +224,15 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Read everything in a dataset again and hold it against what the dataset says."""
-    from chipweave import audit, stores  # noqa: PLC0415
+    from chipweave.cli_verify import looked_at  # noqa: PLC0415
 
-    with stores.copied(folder) as here:
-        found = audit.verify(
-            here, leakage=leakage, alignment=alignment, completeness=completeness, number=chips, picture=out
-        )
-    _told(audit.Report(folder, found.checks), as_json)
+    found, after = looked_at(
+        folder, out, leakage=leakage, alignment=alignment, completeness=completeness, number=chips
+    )
+    if after is not None:
+        _emit(found.to_dict(), as_json, lambda _: found.to_text())
+        _stop(after, as_json=False)
+    _told(found, as_json)
 
 
 def _told(report: Report, as_json: bool) -> None:

@@ -192,7 +192,7 @@ def test_a_fake_dataset_verifies_shows_and_is_smaller(tmp_path):
     report = verify(packed)
     assert report.ok, report.to_text()
     assert [c.name for c in report.checks] == [c.name for c in verify(plain).checks]
-    assert len(report.checks) == 15
+    assert len(report.checks) == 16
     assert all(c.verdict != "fail" for c in report.checks)
     show(packed, out=tmp_path / "b2.png")
     assert (tmp_path / "b2.png").stat().st_size > 10_000

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "chipweave"
 ORDER = (
     "errors", "model", "files", "progress", "plain", "recipe", "catalog", "pixels", "labels", "plan", "shards", "weave",
-    "describe", "audit", "splits", "stores", "executor", "run", "demo", "console", "cli_tables", "cli", "__main__",
+    "describe", "audit", "splits", "stores", "executor", "run", "demo", "console", "cli_tables", "cli_verify", "cli",
+    "__main__",
 )  # fmt: skip
 IO_LIBRARIES = {
     "rasterio", "pyarrow", "zarr", "geopandas", "pyogrio", "pystac_client", "rustac", "xarray", "dask", "distributed",

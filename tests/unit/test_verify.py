@@ -22,8 +22,8 @@ from chipweave.describe.show import show
 from chipweave.errors import UsageError, VerifyError
 from chipweave.shards.reader import Reader
 
-CHECKS = ["manifest", "unlisted", "index", "recipe", "ledger", "shards", "tar", "members", "json", "shares"]
-CHECKS += ["nodata", "zarr", "stats", "splits", "leakage"]
+CHECKS = ["manifest", "unlisted", "index", "recipe", "ledger", "documents", "shards", "tar", "members"]
+CHECKS += ["json", "shares", "nodata", "zarr", "stats", "splits", "leakage"]
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 from chipweave.audit.alignment import check_alignment
 from chipweave.audit.completeness import check_completeness
+from chipweave.audit.documents import check_documents
 from chipweave.audit.duplicates import Fingerprints
 from chipweave.audit.files import check_files
 from chipweave.audit.geometry import Spacing
@@ -22,6 +23,7 @@ from chipweave.audit.splits import buffer_of, check_leakage, check_splits
 from chipweave.audit.stats import Totals, check_stats, read_stats
 from chipweave.audit.tables import Index, Rules, check_ledger, load_index, load_rules
 from chipweave.audit.tars import check_shards
+from chipweave.audit.wishes import read_wishes
 from chipweave.audit.zarrs import Stores
 from chipweave.errors import UsageError
 from chipweave.shards.index import NAME as INDEX
@@ -41,14 +43,16 @@ def verify(
     completeness: bool = False,
     number: int = NUMBER,
     picture: str | Path | None = None,
+    copied: bool = False,
+    told: Callable[[Report], object] | None = None,
 ) -> Report:
     """Read a dataset again, from the folder alone, and say whether it is what its files say.
 
     Checks, by name: ``manifest`` and ``unlisted`` (every file, its size and SHA-256), ``index``,
-    ``recipe``, ``ledger``, ``shards`` (numbering, counts, `wids`), ``tar`` (structure against offsets),
-    ``members`` (arrays against their JSON), ``json``, ``shares``, ``nodata``, ``zarr`` (where there is
-    one), ``stats``, ``splits``, ``leakage``. Samples are read one at a time, so memory does not grow with
-    the dataset.
+    ``recipe``, ``ledger``, ``documents`` (card, credits, Croissant, STAC), ``shards`` (numbering, counts,
+    `wids`), ``tar`` (structure against offsets), ``members`` (arrays against their JSON), ``json``,
+    ``shares``, ``nodata``, ``zarr`` (where there is one), ``stats``, ``splits``, ``leakage``. Samples are read
+    one at a time, so memory does not grow with the dataset.
 
     Parameters
     ----------
@@ -68,6 +72,10 @@ def verify(
         Chips of which `alignment` looks at the pixels.
     picture
         A PNG to draw: the map of splits with their gaps, and distances.
+    copied
+        The folder is a copy of the files that the manifest lists: `unlisted` has nothing to look at, and is skipped.
+    told
+        Is given the report before the picture is drawn, which may fail.
 
     Returns
     -------
@@ -86,7 +94,7 @@ def verify(
         raise UsageError(
             f"{folder} is no chipweave dataset: {why}", hint="name the folder that `chipweave build -o` wrote"
         )
-    checks = check_files(folder)
+    checks = check_files(folder, copied=copied)
     if not (folder / INDEX).is_file():
         findings = Findings("index")
         findings.fail(f"{INDEX} is missing")
@@ -96,10 +104,12 @@ def verify(
     if index is None:
         return Report(str(folder), checks)
     rules, check = load_rules(folder)
-    checks += [check, check_ledger(folder, index)]
+    checks += [check, check_ledger(folder, index), check_documents(folder, index)]
     wanted = _Wanted(leakage, alignment, completeness, number)
     found, spacing = _checks(folder, index, rules, wanted)
     report = Report(str(folder), [*checks, *found])
+    if told is not None:
+        told(report)
     if picture is not None:
         draw(Path(picture), folder, index.frame, spacing, buffer_of(rules), report)
     return report
@@ -122,7 +132,7 @@ def _checks(folder: Path, index: Index, rules: Rules, wanted: _Wanted) -> tuple[
     grids, picked = (Grids(), pick(index, wanted.number)) if wanted.alignment else (None, None)
     watchers: list[Watcher] = [w for w in (prints, grids, picked) if w is not None]
     totals = Totals(read_stats(folder))
-    scan = Scan(index, rules, Stores.open(folder, index), totals, watchers)
+    scan = Scan(index, rules, Stores.open(folder, index), totals, watchers, read_wishes(folder))
     if any(index.column("shard")):
         checks.append(check_shards(folder, index))
         scan_tars(folder, scan)
@@ -130,7 +140,7 @@ def _checks(folder: Path, index: Index, rules: Rules, wanted: _Wanted) -> tuple[
         scan_zarr(scan)
     checks += scan.checks()
     checks.append(check_stats(folder, scan.totals, scan.layers()))
-    checks.append(check_splits(index, rules))
+    checks.append(check_splits(index, rules, folder))
     check, sites = check_leakage(index, rules, scan.twins, scan.doubles)
     checks.append(check)
     spacing = None

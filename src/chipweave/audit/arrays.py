@@ -21,6 +21,7 @@ Layer = Mapping[str, Any]
 CLOSE = 1e-6
 """How far a share may be from what the pixels give."""
 
+_NPY = b"\x93NUMPY"
 _WORDS = "kind collection bands dims dtype shape resolution scale offset nodata unit"
 NEEDED = tuple(f"{_WORDS} transform datetime items present valid_fraction".split())
 NEEDED_OF_TEXT = ("kind", "collection", "dtype", "suffix", "datetime", "items", "present", "valid_fraction")
@@ -84,6 +85,8 @@ def load_npy(data: bytes) -> Array:
     ValueError
         Not such a file, or something follows it.
     """
+    if not data.startswith(_NPY):  # NumPy would take it for a pickle
+        raise ValueError("not a .npy file: it does not begin as one")
     file = io.BytesIO(data)
     try:
         array: Array = np.load(file, allow_pickle=False)
@@ -246,7 +249,6 @@ def check_shares(
         _same(
             f"share of {code} in {name}", share, np.count_nonzero(array == int(code)) / array.size, findings
         )
-    _check_scene_labels(name, layer, findings)
     if "ignored" in layer and (
         "scene_fractions" in layer or "classes" not in layer
     ):  # Zarr alone says no `ignore`
@@ -276,17 +278,6 @@ def _check_valid(
             findings.fail(f"{name} has bad pixels that were to be erased")
     if not least - CLOSE <= said <= most + CLOSE:
         findings.fail(f"valid_fraction of {name} is {said}, the pixels give {least} to {most}")
-
-
-def _check_scene_labels(name: str, layer: Layer, findings: Findings) -> None:
-    labels = layer.get("scene_labels")
-    if labels is None:
-        return
-    shares = list(layer.get("scene_fractions", layer["fractions"]).values())
-    if len(labels) != len(shares) or any(label not in {0, 1} for label in labels):
-        findings.fail(f"scene_labels of {name} are not one 0 or 1 a class")
-    elif any(label and not share for label, share in zip(labels, shares, strict=True)):
-        findings.fail(f"scene_labels of {name} name a class that has no pixel")
 
 
 def _same(what: str, said: float, found: float, findings: Findings) -> None:

@@ -2,7 +2,7 @@
 
 For pictures that differ by little but a shift (dx, dy) and a constant c, ``second = first - dx ∂x first - dy ∂y first
 + c`` (Lucas and Kanade 1981). Unlike phase correlation that works on smooth pictures, and says what c is; it takes the
-same values in both, so it serves pictures of one source only.
+same values in both, so it serves pictures of one source only. Where that does not hold, `agreement` counts pixels.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ _FAR = 4.0
 """Residuals beyond so many of their usual size do not count: seams and clouds are no shift."""
 _CONDITION = 1e-4
 """Least eigenvalue of the gradients over the largest: below, edges run in one direction."""
+NEAR = 0.1
+"""How far a pixel may be from the other's and count as near it, as a share of how much the picture varies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +71,20 @@ def flow(first: Floats, second: Floats) -> Flow | None:
         usual = 1.4826 * float(np.median(rest))
         weight = (rest <= _FAR * max(usual, 1e-12 * spread)).astype(float)
     return Flow(float(found[0]), float(found[1]), float(found[2]), spread, float(np.median(rest)) / spread)
+
+
+def stiff(first: Floats, second: Floats) -> tuple[float, float]:
+    """Usual size of what is left between two pictures when only a constant is taken away, and that constant."""
+    difference = second - first
+    constant = float(np.nanmedian(difference))
+    return float(np.nanmedian(np.abs(difference - constant))), constant
+
+
+def agreement(first: Floats, second: Floats, floor: float) -> float:
+    """Share of the shared pixels in which two pictures are near each other; what is below `floor` always is."""
+    both = np.isfinite(first) & np.isfinite(second)
+    values = first[both]
+    # By quantiles: a few bright spots do not make room for all.
+    low, high = np.quantile(values, [0.05, 0.95])
+    near = max(NEAR * float(high - low) / 3.29, floor)
+    return float(np.mean(np.abs(second[both] - values) <= near))

@@ -31,11 +31,13 @@ from chipweave.audit.arrays import (
     shape_of,
     strict_json,
 )
+from chipweave.audit.files import unreadable
 from chipweave.audit.report import BROKEN, Check, Findings
 from chipweave.audit.sites import side
 from chipweave.audit.stats import Totals
 from chipweave.audit.tables import Index, Rules
 from chipweave.audit.tars import Ranges, read_structure
+from chipweave.audit.wishes import Box, Wishes, boxes_of, check_box, check_picture, check_scene_labels
 from chipweave.audit.zarrs import Stores
 from chipweave.shards.index import FACTS
 from chipweave.shards.sample import SUFFIXES
@@ -62,6 +64,7 @@ class Scan:
     stores: Stores | None
     totals: Totals = field(default_factory=Totals)
     watchers: Sequence[Watcher] = ()
+    wishes: Wishes = field(default_factory=Wishes)
     pictures: dict[bytes, tuple[str, str, str]] = field(default_factory=dict)
     twins: list[tuple[str, str]] = field(default_factory=list)
     doubles: list[tuple[str, str]] = field(default_factory=list)
@@ -79,6 +82,11 @@ class Scan:
     def sets(self) -> dict[str, list[str]]:
         """Layers by the folder of their shards."""
         return self.index.sets
+
+    @cached_property
+    def boxes(self) -> dict[str, Box]:
+        """Where samples lie by their grids, by key."""
+        return boxes_of(self.index)
 
     def layers(self) -> dict[str, Layer]:
         """What the layers say of themselves, by name."""
@@ -112,17 +120,26 @@ def scan_tars(folder: Path, scan: Scan) -> None:
     for start, stop in zip(starts, [*starts[1:], len(shards)], strict=True):
         paths = {own: folder / own / Path(shards[start]).name for own in scan.sets}
         paths["shards"] = folder / shards[start]
-        gone = [path for path in paths.values() if not path.is_file() or not path.stat().st_size]
-        if gone:
-            scan.tar.fail(f"{gone[0].relative_to(folder).as_posix()} cannot be read")
-            continue
-        rows = scan.index.table.slice(start, stop - start).to_pylist()
-        for own, path in paths.items():
-            structure = read_structure(path, scan.tar)
-            scan.suffixes = _suffixes(path, _json_range(rows[0], own, scan))
-            _compare(path.relative_to(folder).as_posix(), own, structure, rows, scan)
-        for row, data in _cut(paths, rows, scan):
-            _look(row, data, scan)
+        try:
+            _scan_shard(folder, paths, scan.index.table.slice(start, stop - start).to_pylist(), scan)
+        except OSError as exc:  # told here as what it is, and by `members` as samples that were not read
+            what = Path(exc.filename).name if exc.filename else shards[start]
+            scan.tar.fail(unreadable(what, exc))
+
+
+def _scan_shard(folder: Path, paths: Mapping[str, Path], rows: list[Meta], scan: Scan) -> None:
+    """Read the samples of one shard, and of those that licences keep apart from it."""
+    for path in paths.values():
+        if not path.is_file() or not path.stat().st_size:
+            why = "is empty" if path.is_file() else "is missing"
+            scan.tar.fail(f"{path.relative_to(folder).as_posix()} {why}")
+            return
+    for own, path in paths.items():
+        structure = read_structure(path, scan.tar)
+        scan.suffixes = _suffixes(path, _json_range(rows[0], own, scan))
+        _compare(path.relative_to(folder).as_posix(), own, structure, rows, scan)
+    for row, data in _cut(paths, rows, scan):
+        _look(row, data, scan)
 
 
 def _json_range(row: Meta, own: str, scan: Scan) -> tuple[int, int]:
@@ -249,6 +266,7 @@ def _check_json(row: Meta, meta: Meta, scan: Scan) -> None:
     for name in ("key", "split", "crs", "transform", "height", "width"):
         if meta[name] != row[name]:
             scan.json.fail(f"{name} of {key} is {meta[name]}, in the index {row[name]}")
+    check_box(key, meta["bbox"], scan.boxes[key], scan.json)
     owed = {of["licence"] for of in meta["layers"].values() if "licence" in of}
     if owed and "licences" in row and owed != set(row["licences"] or ()):
         scan.json.fail(f"licences of {key} are {sorted(owed)}, in the index {row['licences']}")
@@ -278,6 +296,9 @@ def weigh(
             check_nodata(called, layer, array, scan.nodata)
             mask = arrays.get(f"{name}_mask")
             check_shares(called, layer, array, mask, scan.shares, blanked=name in scan.rules.blanked)
+            if layer["kind"] == "imagery":
+                check_picture(called, layer, array, mask, scan.wishes.pictures.get(name), scan.shares)
+            check_scene_labels(called, layer, scan.wishes.scenes.get(name), scan.shares)
             scan.totals.add(name, layer, split, array)
         except BROKEN as exc:
             scan.members.fail(f"{called} cannot be checked: {exc!r}")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
+import yaml
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
@@ -30,7 +32,12 @@ Floats = NDArray[np.float64]
 METHODS: tuple[Method, ...] = ("nearest", "bilinear", "cubic", "mean", "mode")
 TOLERANCE = 1e-3
 """Pixels by which GDAL may approximate; at 0 it makes no file at all."""
-SNAPSHOT, LOCK = "plan/scenes.parquet", "chipweave.lock"
+SNAPSHOT, LOCK, RECIPE = "plan/scenes.parquet", "chipweave.lock", "recipe.yaml"
+PLAIN = {
+    *("collection", "edition", "catalog", "provider", "max_label_age", "resample", "ignore", "scene_labels"),
+    *("licence", "credit"),
+}
+"""Keys of a label in a recipe that leave its codes as they are."""
 
 
 @dataclass
@@ -47,6 +54,8 @@ class Sources:
         Bands and labels that were.
     drawn
         Labels that come from no raster.
+    recipe
+        As it lies in the dataset; empty where it cannot be read.
     """
 
     scenes: Mapping[tuple[str, str], Scene]
@@ -54,6 +63,7 @@ class Sources:
     unreached: dict[str, str] = field(default_factory=dict)
     read: int = 0
     drawn: set[str] = field(default_factory=set)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
     _known: dict[str, Collection | None] = field(default_factory=dict)
 
     @classmethod
@@ -67,7 +77,48 @@ class Sources:
         """
         scenes = {(s.layer, s.id): s for s in read_snapshot(folder / SNAPSHOT)}
         methods = json.loads((folder / LOCK).read_bytes()).get("methods", {})
-        return cls(scenes, methods)
+        return cls(scenes, methods, recipe=_recipe(folder))
+
+    def readable(self, layer: Layer) -> list[str]:
+        """Bands of an imagery layer that its collection has files of."""
+        collection = self._collection(str(layer["collection"]))
+        if collection is None:
+            return []
+        names = dict.fromkeys(str(band) for band in layer["bands"])
+        return [b for b in names if (known := collection.band(b)) is not None and not known.derive]
+
+    def _encode(self, name: str) -> Mapping[str, Any]:
+        """What the recipe says of how an imagery layer is coded; a native one says it of all its parts."""
+        imagery = self.recipe.get("imagery") or {}
+        own = name if name in imagery else next((n for n in imagery if name.startswith(f"{n}_")), "")
+        return (imagery.get(own) or {}).get("encode") or {}
+
+    def filled(self, name: str) -> bool:
+        """Whether an imagery layer may have data where its source has none."""
+        return bool(self._encode(name).get("fill"))
+
+    def bounds(self, name: str, layer: Layer, dtype: np.dtype[Any]) -> tuple[float, float]:
+        """Least and largest physical value that an imagery layer can hold."""
+        kind = np.iinfo(dtype) if np.issubdtype(dtype, np.integer) else np.finfo(dtype)
+        ends = np.array([float(kind.min), float(kind.max)])
+        encode = self._encode(name)
+        if encode.get("clip"):
+            coded = np.sort(
+                np.array(encode["clip"], float) * encode.get("scale", 1.0) + encode.get("offset", 0.0)
+            )
+            ends = np.clip(coded, *ends)
+        low, high = np.sort(ends * float(layer["scale"]) + float(layer["offset"]))
+        return float(low), float(high)
+
+    def copied(self, name: str, layer: Layer) -> bool:
+        """Whether a label has the very codes of its collection: nothing in the recipe makes others of them."""
+        said = (self.recipe.get("labels") or {}).get(name)
+        if not isinstance(said, dict) or not {k for k, v in said.items() if v is not None} <= PLAIN:
+            return False
+        try:
+            return bool(load_collection(str(layer["collection"])).legend == layer["legend"])
+        except ChipweaveError:
+            return False
 
     def bands(self, name: str, layer: Layer, crs: str, step: int, wanted: Sequence[str]) -> dict[str, Floats]:
         """Physical values of some bands of one step of an imagery layer, (y, x), NaN where there is no data.
@@ -134,6 +185,8 @@ class Sources:
         method: Method = next(
             (m for m in METHODS if m == said), "bilinear" if collection is not None else "nearest"
         )
+        take = partial(fetch, blend=Resampling.cubic) if method == "cubic" else fetch
+        rule: Method = "bilinear" if method == "cubic" else method
         out = np.full(tuple(shape), np.nan)
         for scene in scenes:
             asset = scene.assets.get(band)
@@ -141,8 +194,8 @@ class Sources:
                 return None
             try:
                 values, ok = packages.load_band(
-                    fetch, asset, collection.nodata if collection is not None else None, crs, affine,
-                    (int(shape[0]), int(shape[1])), method,
+                    take, asset, collection.nodata if collection is not None else None, crs, affine,
+                    (int(shape[0]), int(shape[1])), rule,
                 )  # fmt: skip
             except (ChipweaveError, *BROKEN) as error:
                 why = error.message if isinstance(error, ChipweaveError) else type(error).__name__
@@ -154,11 +207,25 @@ class Sources:
         return out
 
 
+def _recipe(folder: Path) -> Mapping[str, Any]:
+    """The recipe of a dataset; another check says what is wrong with it."""
+    try:
+        recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
+    except (*BROKEN, yaml.YAMLError):
+        return {}
+    return recipe if isinstance(recipe, dict) else {}
+
+
 def fetch(
-    file: str, dtype: np.dtype[np.floating], grid: Grid, shape: tuple[int, int], rule: packages.Rule
+    file: str,
+    dtype: np.dtype[np.floating],
+    grid: Grid,
+    shape: tuple[int, int],
+    rule: packages.Rule,
+    blend: Resampling = Resampling.bilinear,
 ) -> packages.Floats:
     """See `chipweave.pixels.loaders.packages.Fetch`: GDAL warps onto exactly this grid, all but exactly."""
-    how = Resampling.bilinear if rule == "bilinear" else Resampling.nearest
+    how = blend if rule == "bilinear" else Resampling.nearest
     with (
         rasterio.open(file) as source,
         WarpedVRT(

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from chipweave.audit.geometry import check_geometry
 from chipweave.audit.report import BROKEN, Check, Findings
 from chipweave.audit.sites import Sites, sites_of
 from chipweave.audit.tables import Index, Rules
+from chipweave.shards.ledger import NAME as LEDGER
 
 
-def check_splits(index: Index, rules: Rules) -> Check:
-    """Check that every split that the recipe asks for has samples, and no other has."""
+def check_splits(index: Index, rules: Rules, folder: Path | None = None) -> Check:
+    """Check that every split and fold that the recipe asks for has samples, and no other has."""
     findings = Findings("splits")
     names, counts = np.unique(index.column("split").astype(str), return_counts=True)
     there = dict(zip(names.tolist(), counts.tolist(), strict=True))
@@ -26,8 +29,40 @@ def check_splits(index: Index, rules: Rules) -> Check:
             say(f"split {name} is empty")
     for name in sorted(set(there) - set(wanted)):
         findings.fail(f"split {name} is not in the recipe")
+    _check_folds(index, rules, folder, findings)
     told = ", ".join(f"{name} {there.get(name, 0)}" for name in wanted)
     return findings.check(told, **{name: there.get(name, 0) for name in wanted})
+
+
+def _check_folds(index: Index, rules: Rules, folder: Path | None, findings: Findings) -> None:
+    """Folds are numbered from 0, as many as the recipe says, or as its groups are; none where there are no folds.
+
+    That each sample is in the fold that it was dealt to is looked at with the plan.
+    """
+    folds = index.column("fold").astype(np.int64)
+    folded = rules.split is not None and rules.split.method == "kfold"
+    number = 0
+    if rules.split is not None and folded:
+        number = rules.split.folds or len(rules.folds)
+        if not number:
+            return  # one a group, and nothing says how many there are
+    wrong = (folds < 0) | (folds >= number) if folded else folds != -1
+    for row in np.flatnonzero(wrong).tolist():
+        why = f"folds are 0 to {number - 1}" if folded else "the recipe has no folds"
+        findings.fail(f"{index.column('key')[row]} is in fold {folds[row]}: {why}")
+    empty = sorted(set(range(number)) - set(folds.tolist()))
+    explained = rules.limited or bool(empty and folder is not None and _lost_late(folder))
+    for fold in empty:
+        findings.say(f"fold {fold} is empty", wrong=rules.folds.get(fold, 0.0) > 0 and not explained)
+
+
+def _lost_late(folder: Path) -> bool:
+    """Whether chips were lost after they were dealt: a fold's may all be among them."""
+    try:
+        rows = pq.read_table(folder / LEDGER, columns=["state", "stage"]).to_pylist()
+    except BROKEN:
+        return False
+    return any(row["stage"] == "weave" and row["state"] != "written" for row in rows)
 
 
 def check_leakage(

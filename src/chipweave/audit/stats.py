@@ -21,6 +21,11 @@ PERCENTILES = (1, 2, 50, 98, 99)
 _RELATIVE = 1e-9
 _NEAR, _LEAST = 2.0**-7, 2.0**-126
 """A bin of floats is as wide as the last of seven bits of mantissa; least, what a float32 knows."""
+_RELATIVE_EDGE = 1e-6
+"""How near to an edge a float may lie on its other side: what a float32 knows."""
+_TOGETHER = 1 << 20
+_CLIPPED = 32767
+"""Where int16 is clipped, up and down."""
 _TRAINED = {"train", "all"}
 """Folds are all in one split, and each is trained on."""
 
@@ -51,6 +56,39 @@ class Moments:
 
 
 @dataclass
+class Halves:
+    """How often each first half of a float32 comes: sign, exponent, seven bits of mantissa."""
+
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1 << 16, np.int64))
+    waiting: list[NDArray[np.uint16]] = field(default_factory=list)
+
+    def add(self, values: Array) -> None:
+        """Take in floats of any shape; many arrays are counted at once."""
+        self.waiting.append((values.astype(np.float32).reshape(-1).view(np.uint32) >> 16).astype(np.uint16))
+        if sum(one.size for one in self.waiting) >= _TOGETHER:
+            self.count()
+
+    def count(self) -> None:
+        """Count those that wait."""
+        if self.waiting:
+            self.counts += np.bincount(np.concatenate(self.waiting), minlength=1 << 16)
+            self.waiting.clear()
+
+    def agree(self, edges: NDArray[np.float64], counts: NDArray[np.int64]) -> bool:
+        """Whether a histogram may be theirs: below each edge lie all that surely do, and none that surely does not."""
+        self.count()
+        codes = np.flatnonzero(self.counts).astype(np.uint32)
+        ends = [(codes << 16).view(np.float32), ((codes << 16) | 0xFFFF).view(np.float32)]
+        low, high = np.sort(np.array(ends, np.float64), axis=0)
+        for edge, below in zip(edges[1:-1], np.cumsum(counts)[:-1], strict=True):
+            near = _RELATIVE_EDGE * abs(edge) + _LEAST
+            surely = self.counts[codes[high < edge - near]].sum()
+            if not surely <= below <= self.counts[codes[low <= edge + near]].sum():
+                return False
+        return True
+
+
+@dataclass
 class Ranks:
     """How many values lie below and up to each percentile that `stats.json` names, and in its bins.
 
@@ -59,7 +97,7 @@ class Ranks:
     low, high
         From where to where a percentile is as good as said: of integers itself, of floats a bin of seven bits.
     start, width
-        Of the histogram's bins; those of floats are not counted again, a width of 0.
+        Of the histogram's bins; those of floats, a width of 0, are counted by `halves`.
     """
 
     low: list[float]
@@ -69,6 +107,8 @@ class Ranks:
     below: NDArray[np.int64]
     upto: NDArray[np.int64]
     bins: NDArray[np.int64]
+    halves: Halves | None = None
+    clipped: int = 0
 
     @classmethod
     def of(cls, said: Mapping[str, Any], whole: bool) -> Ranks:
@@ -87,7 +127,10 @@ class Ranks:
             [m + n for m, n in zip(marks, near, strict=True)],
             int(edges[0]) if whole else 0,
             int(edges[1]) - int(edges[0]) if whole else 0,
-            *(np.zeros(size, np.int64) for size in (len(marks), len(marks), len(edges) - 1)),
+            np.zeros(len(marks), np.int64),
+            np.zeros(len(marks), np.int64),
+            np.zeros(len(edges) - 1, np.int64),
+            None if whole else Halves(),
         )
 
     def add(self, values: Array) -> None:
@@ -98,6 +141,10 @@ class Ranks:
             bins = (values.astype(np.int64).reshape(-1) - self.start) // self.width
             inside = bins[(bins >= 0) & (bins < self.bins.size)]
             self.bins += np.bincount(inside, minlength=self.bins.size)
+        if self.halves is not None:
+            self.halves.add(values)
+        elif values.dtype == np.int16:
+            self.clipped += int(np.count_nonzero((values == _CLIPPED) | (values == -_CLIPPED)))
 
     def check(self, what: str, said: Mapping[str, Any], count: int, findings: Findings) -> None:
         """Hold percentiles and bins against what is said."""
@@ -105,8 +152,23 @@ class Ranks:
             # The smallest value with at least that share of all at or below it.
             if not self.below[n] < -(-p * count // 100) <= self.upto[n]:
                 findings.fail(f"p{p:02d} of {what} is {said[f'p{p:02d}']}, which the pixels do not give")
-        if self.width > 0 and self.bins.tolist() != said["histogram"]["counts"]:
+        edges, bins = np.asarray(said["histogram"]["edges"], float), np.asarray(said["histogram"]["counts"])
+        even = np.linspace(edges[0], edges[-1], edges.size)
+        same = edges.size == bins.size + 1 and np.allclose(
+            edges, even, rtol=_RELATIVE, atol=_RELATIVE * np.ptp(edges)
+        )
+        if self.width > 0:
+            same &= self.bins.tolist() == bins.tolist()
+        if self.halves is not None:
+            same &= bool(edges[0] <= said["min"] and said["max"] <= edges[-1]) and self.halves.agree(
+                edges, bins
+            )
+        if not same:
             findings.fail(f"the histogram of {what} is not that of the pixels")
+        if said.get("clipped", self.clipped) != self.clipped:
+            findings.fail(
+                f"{NAME} counts {said['clipped']} clipped pixels of {what}, there are {self.clipped}"
+            )
 
 
 @dataclass
@@ -227,7 +289,14 @@ def _check_classes(name: str, said: Mapping[str, Any], totals: Totals, findings:
     for split in sorted(splits):
         found = dict(totals.classes[name, split])
         for code, number in said["counts"][split].items():
-            if found.pop(int(code), 0) != number:
-                findings.fail(f"pixels of class {code} of {name} in {split}: {number} are not there")
-        if sum(found.values()) != said["nodata"][split]:
-            findings.fail(f"pixels of {name} without a class in {split} are not {said['nodata'][split]}")
+            real = found.pop(int(code), 0)
+            if real != number:
+                findings.fail(
+                    f"{NAME} counts {number} pixels of class {code} of {name} in {split}, there are {real}"
+                )
+        rest = sum(found.values())
+        if rest != said["nodata"][split]:
+            told = said["nodata"][split]
+            findings.fail(
+                f"{NAME} counts {told} pixels of {name} without a class in {split}, there are {rest}"
+            )

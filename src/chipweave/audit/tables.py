@@ -12,15 +12,17 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import shapely
 import yaml
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from pyproj import Transformer
 
+from chipweave.audit.footprints import misplaced
+from chipweave.audit.plan import check_tables, other_recipe
 from chipweave.audit.report import BROKEN, Check, Findings
 from chipweave.model import KEY
+from chipweave.recipe.interval import interval
 from chipweave.recipe.outcome import Output, Split
 from chipweave.shards.deal import split_order
 from chipweave.shards.index import NAME, read_index
@@ -51,6 +53,8 @@ class Rules:
         Of the arrays in tars.
     jitter_m
         Metres by which points may lie off.
+    folds
+        Shares of folds, by number, as they were dealt.
     """
 
     split: Split | None = None
@@ -58,6 +62,7 @@ class Rules:
     limited: bool = False
     encoding: Encoding = "npy"
     jitter_m: float = 0.0
+    folds: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,25 +171,42 @@ def _check_rows(folder: Path, index: Index, findings: Findings) -> None:
     ]
     if order != sorted(order):
         findings.fail("rows are not in the order of split, shard and offset")
+    _check_times(index, findings)
     _check_places(index, findings)
 
 
+def _check_times(index: Index, findings: Findings) -> None:
+    """Times are ISO 8601, or empty where there is nothing; of labels and texts also a year, a month or a day."""
+    for name in index.table.column_names:
+        layer = name.removesuffix("_datetime")
+        kind = index.table.schema.field(name).type
+        if layer == name or f"{layer}_items" not in index.table.column_names or not pa.types.is_list(kind):
+            continue
+        imagery = f"{layer}_cloud_fraction" in index.table.column_names
+        said = pc.list_flatten(index.table.column(name).combine_chunks()).unique().to_pylist()
+        for text in said:
+            if text != "" and not _is_time(text, whole=imagery):
+                findings.fail(f"{name} holds {text!r}, which is no time")
+
+
+def _is_time(text: Any, *, whole: bool) -> bool:
+    if not whole and isinstance(text, str) and text.isdecimal():
+        return True  # an edition
+    try:
+        interval(text)
+    except BROKEN:
+        return False
+    return "/" not in text and (not whole or "T" in text)
+
+
 def _check_places(index: Index, findings: Findings) -> None:
-    """Geometry and grid name the same place: the grid's middle lies in the geometry."""
+    """Geometry and grid name the same place: one is the outline of the other."""
     transforms = np.stack([np.asarray(t, float) for t in index.column("transform")])
     height, width = index.column("height").astype(float), index.column("width").astype(float)
-    a, b, c, d, e, f = transforms.T
-    x, y = a * width / 2 + b * height / 2 + c, d * width / 2 + e * height / 2 + f
-    names = index.column("crs").astype(str)
-    for name in np.unique(names):
-        rows = np.flatnonzero(names == name)
-        lon, lat = Transformer.from_crs(str(name), "EPSG:4326", always_xy=True).transform(x[rows], y[rows])
-        shapes = index.frame.geometry.to_numpy()[rows]
-        inside = np.zeros(len(rows), bool)
-        for turn in (-360, 0, 360):
-            inside |= shapely.intersects_xy(shapes, np.asarray(lon) + turn, lat)
-        for row in rows[~inside].tolist():
-            findings.fail(f"geometry and transform of {index.column('key')[row]} are different places")
+    shapes = index.frame.geometry.to_numpy()
+    off = misplaced(index.column("crs").astype(str), transforms, height, width, shapes)
+    for row in np.flatnonzero(off).tolist():
+        findings.fail(f"geometry and transform of {index.column('key')[row]} are different places")
 
 
 def load_rules(folder: Path) -> tuple[Rules, Check]:
@@ -193,6 +215,7 @@ def load_rules(folder: Path) -> tuple[Rules, Check]:
     split, blanked, limited = None, frozenset[str](), False
     encoding: Encoding = "npy"
     jitter = 0.0
+    folds: dict[int, float] = {}
     try:
         recipe = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
         if recipe.get("split") is not None:
@@ -207,11 +230,16 @@ def load_rules(folder: Path) -> tuple[Rules, Check]:
     try:
         lock = json.loads((folder / LOCK).read_bytes())
         limited = lock.get("limit") is not None
+        folds = {int(k): float(share) for k, share in lock.get("split", {}).get("folds", {}).items()}
         if split is not None and split.kept_m is None:
             split = split.model_copy(update={"buffer_m": float(lock["split"]["variogram"]["range_m"])})
     except BROKEN as exc:
         findings.fail(f"{LOCK} cannot be read: {exc}")
-    return Rules(split, blanked, limited, encoding, jitter), findings.check("recipe and lock can be read")
+    if not findings.failed and (why := other_recipe(folder)):
+        findings.warn(why)
+    return Rules(split, blanked, limited, encoding, jitter, folds), findings.check(
+        "recipe and lock can be read"
+    )
 
 
 def check_ledger(folder: Path, index: Index) -> Check:
@@ -237,24 +265,9 @@ def check_ledger(folder: Path, index: Index) -> Check:
             "the ledger but not in the index" if key in written else "the index but not written in the ledger"
         )
         findings.fail(f"{key} is in {where}")
-    _check_planned(folder, {row["key"] for row in rows}, findings)
+    check_tables(folder, index.frame, {row["key"] for row in rows}, findings)
     if by_state["failed"]:
         findings.warn(f"{by_state['failed']} of {len(rows)} chips failed: a source could not be read")
     numbers = {state: by_state[state] for state in ("written", "dropped", "failed")}
     told = f"{len(rows)} chips: {by_state['written']} written, {by_state['dropped']} dropped, none failed"
     return findings.check(told, **numbers)
-
-
-def _check_planned(folder: Path, keys: set[str], findings: Findings) -> None:
-    path = folder / "plan" / "chips.parquet"
-    if not path.is_file():
-        return
-    try:
-        planned = set(pq.read_table(path, columns=["key"])["key"].to_pylist())
-    except BROKEN as exc:
-        findings.fail(f"plan/chips.parquet cannot be read: {exc}")
-        return
-    for key in sorted(planned ^ keys):
-        findings.fail(
-            f"chip {key} is {'planned but not in the ledger' if key in planned else 'not in the plan'}"
-        )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tarfile
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
+from chipweave.audit.arrays import strict_json
+from chipweave.audit.files import unreadable
 from chipweave.audit.report import BROKEN, Check, Findings
 from chipweave.audit.tables import Index
 
@@ -71,25 +73,48 @@ def _check_sets(index: Index, findings: Findings) -> set[str]:
     return named
 
 
-def _check_wids(folder: Path, counts: Counter[tuple[str, str]], own: str, findings: Findings) -> None:
-    """Hold the lists of one set of shards, `own` its folder, against what there is."""
+def _check_wids(folder: Path, counts: Mapping[tuple[str, str], int], own: str, findings: Findings) -> None:
+    """Hold the lists of one set of shards, `own` its folder, against what there is: every shard once, in order."""
     stem = f"wids-{own.removeprefix('shards-')}-" if own != "shards" else "wids-"
-    for path in sorted(folder.glob(f"{stem}*.json")):
-        split = path.stem.removeprefix(stem)
-        if "-" in split:
-            continue  # of another set
-        try:
-            listed = {
-                row["url"]: (row["nsamples"], row["filesize"])
-                for row in json.loads(path.read_bytes())["shardlist"]
-            }
-            mine = {s.replace("shards/", f"{own}/", 1): n for (s, of), n in counts.items() if of == split}
-            real = {shard: (rows, (folder / shard).stat().st_size) for shard, rows in mine.items()}
-        except BROKEN as exc:
-            findings.fail(f"{path.name} cannot be read: {exc}")
+    there = {path.stem.removeprefix(stem) for path in folder.glob(f"{stem}*.json")}
+    # One with a dash is of another set.
+    for split in sorted({split for _, split in counts} | {name for name in there if "-" not in name}):
+        path = folder / f"{stem}{split}.json"
+        mine = sorted((s.replace("shards/", f"{own}/", 1), n) for (s, of), n in counts.items() if of == split)
+        if not path.is_file():
+            findings.fail(f"{path.name} is missing")
             continue
-        if listed != real:
-            findings.fail(f"{path.name} lists other shards, samples or sizes than there are")
+        try:
+            rows = strict_json(path.read_bytes())["shardlist"]
+            listed = [(row["url"], row["nsamples"], row["filesize"]) for row in rows]
+        except BROKEN as exc:
+            findings.fail(unreadable(path.name, exc))
+            continue
+        _compare_wids(folder, path.name, listed, mine, findings)
+
+
+def _compare_wids(
+    folder: Path,
+    name: str,
+    listed: list[tuple[str, int, int]],
+    mine: list[tuple[str, int]],
+    findings: Findings,
+) -> None:
+    urls, shards = [row[0] for row in listed], [shard for shard, _ in mine]
+    if urls != shards:
+        odd = sorted(map(str, {*urls} ^ {*shards}))
+        why = f"{odd[0]} is in one of them" if odd else "not each once, in order"
+        findings.fail(f"{name} lists other shards than the index: {why}")
+        return
+    for (shard, count), (_, said, size) in zip(mine, listed, strict=True):
+        if said != count:
+            findings.fail(f"{name} says {said} samples of {shard}, which has {count}")
+        try:
+            real = (folder / shard).stat().st_size
+        except OSError:
+            continue  # it is missing, or may not be read: that is told of itself
+        if real != size:
+            findings.fail(f"{name} says {size} bytes of {shard}, which has {real}")
 
 
 def read_structure(path: Path, findings: Findings) -> Ranges:
@@ -109,6 +134,8 @@ def read_structure(path: Path, findings: Findings) -> Ranges:
                 key = member.name.partition(".")[0]
                 if not runs or runs[-1] != key:
                     runs.append(key)
+    except OSError:
+        raise  # a file that may not be read is no broken tar: who reads the shard says so
     except (*BROKEN, tarfile.TarError) as exc:
         findings.fail(f"{path.name} is no whole tar: {exc}")
         return found

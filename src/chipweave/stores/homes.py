@@ -12,16 +12,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
 from platformdirs import user_cache_path
 
-from chipweave.errors import UsageError, VerifyError
+from chipweave.errors import TransientSourceError, UsageError, VerifyError
 from chipweave.files import folder_lock, sha256_file
 from chipweave.plan.planning import SNAPSHOT
 from chipweave.progress import Step, tell
 from chipweave.shards import manifest
 from chipweave.stores.lease import Lease
-from chipweave.stores.store import Store, address, is_url
+from chipweave.stores.store import SCHEMES, Store, address, is_url
 from chipweave.stores.web import WebStore, is_http
 
 log = logging.getLogger("chipweave")
@@ -206,8 +207,12 @@ def _files(data: bytes, name: str) -> dict[str, tuple[int, str]]:
         files = {str(n): (int(f["bytes"]), str(f["sha256"])) for n, f in json.loads(data)["files"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"{name}: its manifest is damaged: {error}") from None
-    if any(PurePosixPath(n).is_absolute() or not _PARTS.isdisjoint(n.split("/")) for n in files):
-        raise UsageError(f"{name}: its manifest names files outside it", hint="do not use it")
+    away = [n for n in files if PurePosixPath(n).is_absolute() or not _PARTS.isdisjoint(n.split("/"))]
+    if away:
+        more = f" and {len(away) - 1} more" if len(away) > 1 else ""
+        raise UsageError(
+            f"{name}: its manifest names files outside it: {away[0][:80]!r}{more}", hint="do not use it"
+        )
     odd = next((n for n in files if not _nameable(n)), None)
     if odd is not None:
         raise UsageError(f"{name}: its manifest names {odd[:80]!r}, which no file can be called")
@@ -240,7 +245,30 @@ def copied(where: str | Path) -> Iterator[Path]:
     if not is_url(where):
         yield Path(where)
         return
-    store = WebStore(str(where)) if is_http(str(where)) else Store(address(where))
+    store = _read_from(str(where))
+    folder = scratch(store.url) / f"copy-{secrets.token_hex(4)}"
+    try:
+        try:
+            _copy(store, folder)
+        except TransientSourceError as error:
+            error.hint = "run the same command again: it begins anew"  # nothing of a copy is kept
+            raise
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_from(where: str) -> Store | WebStore:
+    """What a dataset is read from; of http(s) alone it is never written to."""
+    scheme = urlsplit(where).scheme.lower()
+    if scheme not in {*SCHEMES, "http", "https"}:
+        known = ", ".join(f"{name}://" for name in (*SCHEMES, "http", "https"))
+        raise UsageError(f"datasets are not read from {scheme}://", hint=f"name a folder, or one of {known}")
+    return WebStore(where) if is_http(where) else Store(address(where))
+
+
+def _copy(store: Store | WebStore, folder: Path) -> None:
+    """Copy the files that a dataset's manifest lists, and the manifest; what else lies there nobody can ask."""
     found = store.read(manifest.NAME)
     if found is None:
         raise UsageError(f"{store.url} is no finished dataset: it has no {manifest.NAME}")
@@ -248,12 +276,7 @@ def copied(where: str | Path) -> Iterator[Path]:
         names = list(_files(found[0], store.url))
     except UsageError as error:
         raise VerifyError(error.message, hint="do not use it") from None
-    folder = scratch(store.url) / f"copy-{secrets.token_hex(4)}"
-    try:
-        for name in names:
-            store.fetch(name, folder / name)  # one that is missing is for the audit to say
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / manifest.NAME).write_bytes(found[0])
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    for name in names:
+        store.fetch(name, folder / name)  # one that is missing is for the audit to say
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / manifest.NAME).write_bytes(found[0])
