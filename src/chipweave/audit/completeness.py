@@ -89,7 +89,7 @@ def _covered(index: Index, rows: list[int], scenes: list[Scene], pair: tuple[str
             [next(iter(said[row] or [""]), "") for row in rows], utc=True, errors="coerce"
         )
         own = pd.to_datetime([s.time for s in scenes], utc=True)
-        days = np.abs((own[hits] - theirs[at]) / pd.Timedelta(days=1))
+        days = np.abs((own[hits] - theirs[at]) / np.timedelta64(1, "D"))
         ok = np.asarray(days <= pair[1])
     return [rows[n] for n in np.unique(at[ok])]
 

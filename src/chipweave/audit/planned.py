@@ -27,7 +27,7 @@ MATCHES, AMENDMENTS = "plan/matches.parquet", "plan/amendments.parquet"
 _COLUMNS = ["key", "layer", "step", "rank", "item", "datetime"]
 _SCENE = ["id", "chipweave:layer", "datetime", "chipweave:edition"]
 _STATES = ("written", "dropped", "failed")
-_NEAR = pd.Timedelta(milliseconds=2)
+_NEAR = np.timedelta64(2, "ms")
 """Times in text leave out what is less than a microsecond."""
 
 
